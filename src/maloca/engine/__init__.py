@@ -1,0 +1,1 @@
+"""The inference service: text layer, scheduler, model store and model workers."""

@@ -1,0 +1,1 @@
+"""Ways to run a model. Only a model worker imports what is in here."""

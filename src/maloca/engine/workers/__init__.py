@@ -1,0 +1,1 @@
+"""One process per loaded model, reached over an inherited pipe."""
