@@ -11,7 +11,11 @@ import platformdirs
 def home() -> Path:
     """Return the folder of all state: MALOCA_HOME, else the platform's place for user data."""
     chosen = os.environ.get("MALOCA_HOME")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("maloca", False)
+    return (
+        Path(chosen).expanduser()
+        if chosen
+        else platformdirs.user_data_path("maloca", appauthor=False)
+    )
 
 
 def models_dir() -> Path:

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+import ipaddress
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class BadSetting(Exception):  # noqa: N818 - the name says what happened
     """A setting's value cannot be used; the service does not start."""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a bind address can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(value: Any) -> Any:
+    return (
+        [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _strong(token: SecretStr | None) -> SecretStr | None:
+    if token is not None and len(token.get_secret_value()) < 16:  # noqa: PLR2004 - said below
+        raise ValueError("a token needs at least 16 characters")
+    return token
+
+
+CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Port = Annotated[int, Field(ge=0, le=65535, description="0 takes a free port.")]
+Token = Annotated[SecretStr | None, AfterValidator(_strong)]
 
 
 class Settings(BaseSettings):
@@ -21,11 +51,27 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        populate_by_name=True,
+    )
+
+    allowed_hosts: CommaSeparated = Field(
+        default=[],
+        validation_alias="MALOCA_ALLOWED_HOSTS",
+        description="Host names accepted beside loopback's own, separated by commas.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", validation_alias="MALOCA_LOG_LEVEL", description="What is logged."
+    )
+    max_body_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=1024,
+        validation_alias="MALOCA_MAX_BODY_BYTES",
+        description="Largest request body.",
     )
 
     @classmethod
     def load(cls, **overrides: Any) -> Self:
-        """Return the settings in force; overrides beat the environment.
+        """Return the settings in force; overrides that are not None beat the environment.
 
         Raises:
             BadSetting: Names each variable at fault, its value and the accepted form.
@@ -33,11 +79,16 @@ class Settings(BaseSettings):
         try:
             return cls(**{k: v for k, v in overrides.items() if v is not None})
         except ValidationError as error:
-            raise BadSetting("\n".join(map(_explain, error.errors()))) from None
+            lines = [
+                _explain(problem, cls.model_config["env_prefix"]) for problem in error.errors()
+            ]
+            raise BadSetting("\n".join(lines)) from None
 
 
-def _explain(error: Any) -> str:
-    """Say which variable has which value, and what it should be."""
-    name = "_".join(str(part) for part in error["loc"]).upper()
-    variable = name if name.startswith("MALOCA_") else f"MALOCA_{name}"
-    return f"{variable}={error['input']!r} cannot be used: {error['msg']}."
+def _explain(problem: Any, prefix: str) -> str:
+    """Say which variable has which value, and what it should be; never show a secret."""
+    name = str(problem["loc"][0]).upper() if problem["loc"] else "SETTINGS"
+    variable = name if name.startswith("MALOCA_") else prefix + name
+    value = "(hidden)" if "TOKEN" in variable or "KEY" in variable else repr(problem["input"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{variable}={value} cannot be used: {message}."

@@ -1,0 +1,1 @@
+"""The application: what people and their programs talk to."""
