@@ -1,0 +1,1 @@
+"""The `maloca` command: one file per command group, and the supervisor."""

@@ -1,0 +1,77 @@
+"""A command group that imports a command only when it runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from maloca.cli import console
+from maloca.core.errors import MalocaError
+
+
+class Command(NamedTuple):
+    """Where a command lives: a module, its `typer.Typer`, and the line that help shows."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS: Final = {
+    "up": Command("maloca.cli.up", "app", "Start everything on this machine and open the page."),
+    "chat": Command("maloca.cli.chat", "app", "Talk with a model, or answer what stdin asks."),
+    "models": Command("maloca.cli.models", "app", "List, fetch, show and remove models."),
+    "doctor": Command("maloca.cli.doctor", "app", "Check this machine, and say what to fix."),
+    "engine": Command("maloca.cli.serve", "engine_app", "Run the inference service alone."),
+    "server": Command("maloca.cli.serve", "server_app", "Run the application service alone."),
+    "version": Command("maloca.cli.version", "app", "Print the version."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Lists the commands of `COMMANDS` and loads one when it is called or completed.
+
+    It is also the one place where an error that a user may see becomes text and an exit code:
+    1 for a failure, 2 for bad usage or a bad setting, 130 for an interruption.
+    """
+
+    def __init__(self, **attributes: Any) -> None:
+        attributes["commands"] = {
+            name: TyperCommand(name=name, help=command.help) for name, command in COMMANDS.items()
+        }
+        super().__init__(**attributes)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that the arguments name, and import it."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in COMMANDS else found, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; turn what a user may see into a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except MalocaError as failure:
+            console.fail(failure)
+            raise typer.Exit(1) from failure
+        except Exception as failure:
+            # BadSetting brings pydantic in, which `--help` should not pay for; whoever raised
+            # it has imported it already.
+            settings = sys.modules.get("maloca.core.settings")
+            if settings is None or not isinstance(failure, settings.BadSetting):
+                raise
+            for line in str(failure).splitlines():
+                console.error(line)
+            raise typer.Exit(2) from failure
+
+
+def load(name: str) -> Any:
+    """Import a command of `COMMANDS` and return its click object."""
+    command = COMMANDS[name]
+    loaded = get_command(getattr(import_module(command.module), command.attribute))
+    loaded.name = name
+    return loaded
