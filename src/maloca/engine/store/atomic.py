@@ -1,0 +1,85 @@
+"""Writing to the store so that a reader, or a power cut, sees all of it or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+STAGING: Final = ".staging"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable, where the platform can (Windows has no such call)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_tree(folder: Path) -> None:
+    """Make every file below the folder durable, and the folders that name them."""
+    for base, _, files in os.walk(folder):
+        for name in files:
+            sync_file(Path(base, name))
+        sync_folder(Path(base))
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace a file's content in one step; its folder must exist."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def staging_folder(root: Path) -> Iterator[Path]:
+    """Yield an empty folder on the store's own file system; what is left in it goes away."""
+    parent = root / STAGING
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(content: Path, target: Path, *, trash: Path) -> None:
+    """Move a finished folder into place; what stood there is moved into `trash` first.
+
+    All three must lie on one file system. Between the two moves nothing stands at `target`:
+    a reader sees the old model, none, or the new one, never a mixture.
+    """
+    sync_tree(content)
+    discard(target, trash=trash)
+    content.rename(target)
+    sync_folder(target.parent)
+
+
+def discard(target: Path, *, trash: Path) -> None:
+    """Take a folder out of sight in one step; a link is unlinked and its target left alone."""
+    if target.is_symlink():
+        target.unlink()
+    elif target.exists():
+        target.rename(trash / f"old-{target.name}")
