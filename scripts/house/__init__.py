@@ -1,0 +1,1 @@
+"""How the repository sets itself up, builds, checks and tests itself."""

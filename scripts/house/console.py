@@ -1,0 +1,150 @@
+"""Calm output: one line per stage, everything else in a log that is shown when it matters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+TAIL_LINES = 25
+
+
+class StageFailed(Exception):  # noqa: N818 - the name says what happened
+    """A stage ended badly; the message is for the person at the terminal."""
+
+
+def say(text: str = "") -> None:
+    """Write a line to standard error: standard output belongs to the program that follows."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def run_quietly(
+    stage: str,
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command with its output in `log`, showing one line with the time it takes.
+
+    The log is appended to, so that a stage of several commands has one log.
+
+    Raises:
+        StageFailed: The command did not end with 0; says so with the log's last lines.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with log.open("ab") as output:
+        output.write(f"$ {' '.join(map(str, command))}\n".encode())
+        output.flush()
+        with _terminated_with_us(
+            subprocess.Popen(
+                [str(part) for part in command],
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        ) as process:
+            status = _watch(stage, process, log, started)
+    if status != 0:
+        raise StageFailed(
+            f"{stage}: failed (exit status {status}). The end of its output:\n\n"
+            f"{tail(log)}\n\nAll of it: {log}"
+        )
+    _line(f"  {stage}: done in {time.monotonic() - started:.0f} s", end="\n")
+
+
+def run_openly(
+    command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None
+) -> int:
+    """Run a command whose output is for the reader; return its exit status."""
+    with _terminated_with_us(
+        subprocess.Popen([str(part) for part in command], cwd=cwd, env=env)
+    ) as process:
+        return process.wait()
+
+
+def become(command: Sequence[str | Path]) -> NoReturn:
+    """Hand this process over to a command, so that signals reach it directly.
+
+    Windows cannot replace a process: there the command is waited for, and Ctrl-C, which the
+    console sends to both, is left to it.
+    """
+    words = [str(part) for part in command]
+    if os.name == "posix":
+        os.execv(words[0], words)  # noqa: S606 - handing over is the purpose.
+    process = subprocess.Popen(words)
+    while True:
+        try:
+            sys.exit(process.wait())
+        except KeyboardInterrupt:
+            continue
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """Return the last lines of a log, indented."""
+    text = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(f"    {line}" for line in text[-lines:])
+
+
+@contextmanager
+def _terminated_with_us(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """End the process when this one is interrupted or told to end."""
+
+    def stop(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _watch(stage: str, process: subprocess.Popen[bytes], log: Path, started: float) -> int:
+    """Wait for a process, telling a terminal what it is at."""
+    if not sys.stderr.isatty():
+        say(f"  {stage} …")
+        return process.wait()
+    while True:
+        try:
+            return process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            _line(f"  {stage} … {time.monotonic() - started:.0f} s  {_last_line(log)}")
+
+
+def _line(text: str, end: str = "") -> None:
+    """Write a line; on a terminal, over the one before."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r\x1b[2K{text[:width]}{end}")
+    else:
+        sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _last_line(log: Path) -> str:
+    """Return the last line of a growing log that says anything."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 2048))
+        lines = file.read().decode(errors="replace").split("\n")
+    said = (line.strip() for line in reversed(lines))
+    return next((line for line in said if line and line.isprintable()), "")
