@@ -197,6 +197,12 @@ class ModelStore:
         # A dot keeps the store's own locks apart from a model's, which has a valid name.
         return folder / (f".{name}.lock" if name == "aliases" else f"{name}.lock")
 
+    def downloads(self) -> Path:
+        """Return the folder of unfinished downloads, which exists afterwards."""
+        folder = self._root / DOWNLOADS
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def _folders(self) -> tuple[Path, ...]:
         """Return the folders that may be models, sorted; links are not followed."""
         if not self._root.is_dir():
