@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -57,14 +59,29 @@ class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         model: The model's own name, after aliases.
-        vectors: Shape (texts, dim).
+        dim: Length of a vector.
+        data: Row-major little-endian float32, shape (texts, dim).
         tokens: Tokens read, special tokens included.
     """
 
     model: str
     dim: int
-    vectors: list[list[float]]
+    data: bytes
     tokens: int
+
+    @property
+    def count(self) -> int:
+        """Number of vectors."""
+        return len(self.data) // (4 * self.dim)
+
+    @property
+    def vectors(self) -> list[list[float]]:
+        """The vectors as numbers, shape (texts, dim)."""
+        values = array.array("f", self.data)
+        if sys.byteorder == "big":
+            values.byteswap()
+        flat = values.tolist()
+        return [flat[i : i + self.dim] for i in range(0, len(flat), self.dim)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +102,18 @@ class Embedder(Protocol):
 
         Raises:
             MalocaError: Unknown model, a text that does not fit, or a worker that failed.
+        """
+        ...
+
+
+class TokenCounter(Protocol):
+    """Whatever knows a model's tokenizer."""
+
+    async def tokenize(self, model: str, text: str | Sequence[Message]) -> list[int]:
+        """Return the token ids of plain text, or of a conversation with its template.
+
+        Raises:
+            MalocaError: Unknown model, or a conversation that its template refuses.
         """
         ...
 

@@ -3,6 +3,7 @@
 MalocaError
 ├── InvalidRequest            422  the caller sent something that can never work
 │   ├── ContextLengthExceeded 422  the prompt does not fit the model
+│   ├── EmptyInput            400  there is nothing to work on
 │   ├── Unsupported           422  the model or runtime cannot do what was asked
 │   └── BodyTooLarge          413
 ├── Forbidden                 403  Host, Origin or token refused
@@ -92,6 +93,13 @@ class ContextLengthExceeded(InvalidRequest):
     """The prompt does not fit the model's context; nothing was cut."""
 
     code = "context_length_exceeded"
+
+
+class EmptyInput(InvalidRequest):
+    """There is nothing to work on."""
+
+    status = 400
+    code = "empty_input"
 
 
 class Unsupported(InvalidRequest):

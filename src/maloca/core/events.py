@@ -23,6 +23,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started", tag_fiel
         model: The model's own name, after aliases.
         created: Unix time in seconds.
         prompt_tokens: Length of the prompt, template included.
+        device: Where the model runs, such as `CPU`.
         answered_by: The provider that answers.
     """
 
@@ -30,6 +31,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started", tag_fiel
     model: str
     created: int
     prompt_tokens: int
+    device: str = ""
     answered_by: str = "engine"
 
 

@@ -100,7 +100,8 @@ class Tokenizer:
         if self._control:
             for match in self._split.finditer(rendered):
                 ids += self.encode_text(marks.uncover(rendered[position : match.start()]))
-                ids.append(self._control.get(match[0]) or self._control[match[0].strip()])
+                spelt = match[0] if match[0] in self._control else match[0].strip()
+                ids.append(self._control[spelt])
                 position = match.end()
         return ids + self.encode_text(marks.uncover(rendered[position:]))
 

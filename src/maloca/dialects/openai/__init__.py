@@ -1,0 +1,1 @@
+"""OpenAI's wire format: `/v1/…`, as its API reference documents it."""

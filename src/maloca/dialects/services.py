@@ -1,0 +1,73 @@
+"""What a dialect's routes need from the service that mounts them.
+
+The service's lifespan yields them as state; routes receive them as typed dependencies.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, TypedDict
+
+from fastapi import Depends, Request
+
+from maloca.asgi.request_context import BUDGET_MS
+from maloca.core.budget import Budget
+from maloca.core.completer import Completer, Embedder, ModelLister, TokenCounter
+from maloca.core.errors import InvalidRequest
+
+MAX_BUDGET_MS: Final = 24 * 3600 * 1000
+
+
+class Services(TypedDict):
+    """The state that a lifespan yields."""
+
+    completer: Completer
+    embedder: Embedder
+    lister: ModelLister
+    token_counter: TokenCounter
+
+
+def _completer(request: Request) -> Completer:
+    completer: Completer = request.state.completer
+    return completer
+
+
+def _embedder(request: Request) -> Embedder:
+    embedder: Embedder = request.state.embedder
+    return embedder
+
+
+def _lister(request: Request) -> ModelLister:
+    lister: ModelLister = request.state.lister
+    return lister
+
+
+def _token_counter(request: Request) -> TokenCounter:
+    token_counter: TokenCounter = request.state.token_counter
+    return token_counter
+
+
+def _request_id(request: Request) -> str:
+    request_id: str = request.state.request_id
+    return request_id
+
+
+def _budget(request: Request) -> Budget | None:
+    """Read how much time the caller allows."""
+    given = request.headers.get(BUDGET_MS)
+    if given is None:
+        return None
+    if not given.isascii() or not given.isdigit() or not 0 < int(given[:12]) <= MAX_BUDGET_MS:
+        raise InvalidRequest(
+            f"{BUDGET_MS}: {given[:40]!r} is not a number of milliseconds.",
+            param=BUDGET_MS,
+            hint=f"Send a whole number from 1 to {MAX_BUDGET_MS}.",
+        )
+    return Budget.of_ms(int(given))
+
+
+CompleterDep = Annotated[Completer, Depends(_completer)]
+EmbedderDep = Annotated[Embedder, Depends(_embedder)]
+ListerDep = Annotated[ModelLister, Depends(_lister)]
+TokenCounterDep = Annotated[TokenCounter, Depends(_token_counter)]
+RequestId = Annotated[str, Depends(_request_id)]
+BudgetDep = Annotated[Budget | None, Depends(_budget)]
