@@ -54,15 +54,19 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def staging_folder(root: Path) -> Iterator[Path]:
-    """Yield an empty folder on the store's own file system; what is left in it goes away."""
-    parent = root / STAGING
-    parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent))
+def staging_folder(root: Path, name: str) -> Iterator[Path]:
+    """Yield an empty folder on the store's own file system; what is left in it goes away.
+
+    The caller holds the lock of that name, so whatever else lies here is what a killed process
+    left behind, and is cleared too.
+    """
+    parent = root / STAGING / name
+    shutil.rmtree(parent, ignore_errors=True)
+    parent.mkdir(parents=True)
     try:
-        yield folder
+        yield parent
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(parent, ignore_errors=True)
 
 
 def publish(content: Path, target: Path, *, trash: Path) -> None:

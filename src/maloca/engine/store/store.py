@@ -57,11 +57,13 @@ class ModelStore:
             ModelNotFound: Nothing has that name; the hint says what there is.
             ModelFailed: Its manifest is damaged.
         """
+        # No alias has a model's name, so a damaged file of aliases need not hide the models.
+        if self._holds(name_or_alias):
+            return self._read(self._root / name_or_alias)
         name = self.aliases().get(name_or_alias, name_or_alias)
-        folder = self._root / name
-        if not _is_valid(name) or folder.is_symlink() or not (folder / MANIFEST).is_file():
+        if not self._holds(name):
             raise self._not_found(name_or_alias, name)
-        return self._read(folder)
+        return self._read(self._root / name)
 
     def aliases(self) -> dict[str, str]:
         """Return alias → model name, sorted; an alias may point to a model that is not there.
@@ -101,7 +103,7 @@ class ModelStore:
                     code="bad_name",
                     hint="Choose another alias.",
                 )
-            if not (self._root / name / MANIFEST).is_file():
+            if not self._holds(name):
                 raise self._not_found(name, name)
             self._write_aliases(self.aliases() | {alias: name})
 
@@ -126,13 +128,13 @@ class ModelStore:
         folder = self._root / name
         if not folder.is_dir() and not folder.is_symlink():
             raise self._not_found(name, name)
-        with self.lock(name), self.lock("aliases"), staging_folder(self._root) as trash:
+        with self.lock(name), self.lock("aliases"), staging_folder(self._root, name) as trash:
             if (used_by := self.aliases_of(name)) and not force:
                 quoted = ", ".join(map(repr, used_by))
                 raise InvalidRequest(
                     f"Model {name!r} is what {quoted} points to.",
                     code="model_in_use",
-                    hint="Point the alias elsewhere first, or force the removal.",
+                    hint="Point it elsewhere first, or drop it too with `--force`.",
                 )
             if used_by:
                 self._write_aliases({a: n for a, n in self.aliases().items() if n != name})
@@ -212,6 +214,11 @@ class ModelStore:
             for path in sorted(self._root.iterdir())
             if _is_valid(path.name) and path.is_dir() and not path.is_symlink()
         )
+
+    def _holds(self, name: str) -> bool:
+        """Whether a model's folder has that name."""
+        folder = self._root / name
+        return _is_valid(name) and not folder.is_symlink() and (folder / MANIFEST).is_file()
 
     def _read(self, folder: Path) -> StoredModel:
         """Return the model in that folder, or raise ModelFailed naming its manifest."""

