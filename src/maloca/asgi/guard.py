@@ -23,7 +23,7 @@ from maloca.core.settings import is_loopback
 _OPEN_PATHS: Final = frozenset({"/health", "/health/live", "/health/ready"})
 
 
-class NeedsToken(MalocaError):  # noqa: N818 - named as what happened
+class NeedsToken(MalocaError):
     """The bearer token is missing or wrong."""
 
     status = 401

@@ -24,7 +24,7 @@ _CLIENT_CLOSED: Final = 499
 T = TypeVar("T")
 
 
-class ClientGone(MalocaError):  # noqa: N818 - named as what happened
+class ClientGone(MalocaError):
     """The client closed the connection; nobody reads this error."""
 
     status = _CLIENT_CLOSED

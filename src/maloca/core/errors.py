@@ -81,7 +81,7 @@ class MalocaError(Exception):
         )
 
 
-class InvalidRequest(MalocaError):  # noqa: N818 - the names read as what happened
+class InvalidRequest(MalocaError):
     """The request can never work as it is."""
 
     status = 422
@@ -115,7 +115,7 @@ class BodyTooLarge(InvalidRequest):
     code = "body_too_large"
 
 
-class Forbidden(MalocaError):  # noqa: N818
+class Forbidden(MalocaError):
     """The Host, Origin or token is not accepted."""
 
     status = 403
@@ -123,7 +123,7 @@ class Forbidden(MalocaError):  # noqa: N818
     type = "permission_error"
 
 
-class NotFound(MalocaError):  # noqa: N818
+class NotFound(MalocaError):
     """Nothing is there under that name."""
 
     status = 404
@@ -137,7 +137,7 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
 
-class Overloaded(MalocaError):  # noqa: N818
+class Overloaded(MalocaError):
     """The queue is full; the same request may succeed after `retry_after` seconds."""
 
     status = 429
@@ -145,27 +145,27 @@ class Overloaded(MalocaError):  # noqa: N818
     type = "rate_limit_error"
 
 
-class ModelFailed(MalocaError):  # noqa: N818
+class ModelFailed(MalocaError):
     """A model's files are damaged or its runtime refuses them."""
 
     code = "model_failed"
 
 
-class WorkerCrashed(MalocaError):  # noqa: N818
+class WorkerCrashed(MalocaError):
     """The model worker ended while it served the request; it restarts by itself."""
 
     status = 503
     code = "worker_crashed"
 
 
-class Unavailable(MalocaError):  # noqa: N818
+class Unavailable(MalocaError):
     """The service cannot take requests at this moment."""
 
     status = 503
     code = "unavailable"
 
 
-class BudgetExceeded(MalocaError):  # noqa: N818
+class BudgetExceeded(MalocaError):
     """The time that the caller allowed ran out."""
 
     status = 504

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
-class BadSetting(Exception):  # noqa: N818 - the name says what happened
+class BadSetting(Exception):
     """A setting's value cannot be used; the service does not start."""
 
 

@@ -44,7 +44,7 @@ from maloca.text.tokenizer import Tokenizer
 _LONG_TEXT: Final = 20_000
 
 
-class Stopped(MalocaError):  # noqa: N818 - carried to streams that end with the engine
+class Stopped(MalocaError):
     """The engine is stopping; a stream that still runs ends as cancelled."""
 
 

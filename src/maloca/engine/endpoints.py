@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 import maloca
+from maloca.dialects.services import ListerDep
 from maloca.engine.engine import DEFAULT, EMBEDDING, Engine
 from maloca.engine.workers.keeper import WorkerState
 
@@ -82,3 +84,9 @@ async def _health(request: Request) -> HealthRead:
     return HealthRead(
         status=str(chat.keeper.state), message=failure.message if failure else None, **found
     )
+
+
+@router.get("/api/models", tags=["native"])
+async def models(lister: ListerDep) -> list[dict[str, Any]]:
+    """List the models of the store, and where each stands."""
+    return [msgspec.to_builtins(model) for model in await lister.models()]

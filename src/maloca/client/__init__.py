@@ -1,0 +1,1 @@
+"""The engine, spoken to over HTTP."""

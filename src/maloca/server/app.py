@@ -1,0 +1,65 @@
+"""The server over HTTP: the page, the dialects over the engine client, and health."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from maloca.asgi.application import new_app
+from maloca.client.engine import EngineClient
+from maloca.dialects.openai import routes as openai
+from maloca.dialects.services import Services
+from maloca.server import endpoints, page
+from maloca.server.chats import endpoints as chats
+from maloca.server.settings import ServerSettings
+
+
+class ServerState(Services):
+    """What the lifespan yields to the routes."""
+
+    engine: EngineClient
+
+
+def create_app(
+    settings: ServerSettings, *, transport: httpx.AsyncBaseTransport | None = None
+) -> FastAPI:
+    """Return the server's app.
+
+    Args:
+        settings: What its owner chose.
+        transport: Another way to reach the engine, for tests.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[ServerState]:
+        token = settings.engine_token.get_secret_value() if settings.engine_token else None
+        async with EngineClient(
+            str(settings.engine_url),
+            token=token,
+            timeout=settings.request_timeout,
+            transport=transport,
+        ) as client:
+            yield ServerState(
+                engine=client,
+                completer=client,
+                embedder=client,
+                lister=client,
+                token_counter=client,
+            )
+
+    app = new_app(
+        title="Maloca server",
+        description="A house for your own language models.",
+        settings=settings,
+        registry=CollectorRegistry(),
+        lifespan=lifespan,
+    )
+    app.include_router(endpoints.router)
+    app.include_router(openai.router)
+    app.include_router(chats.router)
+    page.mount(app)
+    return app
