@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 TAIL_LINES = 25
 
+# Windows has no SIGINT to send to one process.
+_INTERRUPT = signal.SIGINT if os.name == "posix" else signal.SIGTERM
 
-class StageFailed(Exception):  # noqa: N818 - the name says what happened
+
+class StageFailed(Exception):
     """A stage ended badly; the message is for the person at the terminal."""
 
 
@@ -46,16 +49,17 @@ def run_quietly(
     with log.open("ab") as output:
         output.write(f"$ {' '.join(map(str, command))}\n".encode())
         output.flush()
-        with _terminated_with_us(
-            subprocess.Popen(
-                [str(part) for part in command],
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        ) as process:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # A group of its own: pip and npm start processes that must end with them.
+            process_group=0 if os.name == "posix" else None,
+        )
+        with _ended_with_us(process, lambda: _end_group(process)):
             status = _watch(stage, process, log, started)
     if status != 0:
         raise StageFailed(
@@ -69,9 +73,9 @@ def run_openly(
     command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None
 ) -> int:
     """Run a command whose output is for the reader; return its exit status."""
-    with _terminated_with_us(
-        subprocess.Popen([str(part) for part in command], cwd=cwd, env=env)
-    ) as process:
+    process = subprocess.Popen([str(part) for part in command], cwd=cwd, env=env)
+    # As Ctrl-C does, so that pytest stops what its fixtures started.
+    with _ended_with_us(process, lambda: process.send_signal(_INTERRUPT)):
         return process.wait()
 
 
@@ -99,7 +103,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 
 @contextmanager
-def _terminated_with_us(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _ended_with_us(process: subprocess.Popen[bytes], end: Callable[[], None]) -> Iterator[None]:
     """End the process when this one is interrupted or told to end."""
 
     def stop(number: int, _frame: object) -> NoReturn:
@@ -107,16 +111,24 @@ def _terminated_with_us(process: subprocess.Popen[bytes]) -> Iterator[subprocess
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
-        yield process
+        yield
     finally:
         if process.poll() is None:
-            process.terminate()
+            end()
             try:
-                process.wait(timeout=10)
+                process.wait(timeout=30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
         signal.signal(signal.SIGTERM, previous)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and those that it started."""
+    if os.name == "posix":
+        os.killpg(process.pid, signal.SIGTERM)
+    else:
+        process.terminate()
 
 
 def _watch(stage: str, process: subprocess.Popen[bytes], log: Path, started: float) -> int:

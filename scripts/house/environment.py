@@ -108,7 +108,7 @@ class Environment:
 
     def _ensure_folder(self) -> None:
         """Make the virtual environment, anew where its interpreter or its place is gone."""
-        if self._works():
+        if self.works:
             return
         if self.folder.exists():
             if any(self.folder.iterdir()) and not (self.folder / "pyvenv.cfg").exists():
@@ -126,7 +126,8 @@ class Environment:
             cwd=self.root,
         )
 
-    def _works(self) -> bool:
+    @property
+    def works(self) -> bool:
         """Tell whether the environment starts, with pip, where it was made."""
         try:
             answer = subprocess.run(

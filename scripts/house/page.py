@@ -97,7 +97,7 @@ class Page:
         if npm is None:
             raise StageFailed("npm is gone since a moment ago.")
         # CI=1 keeps tools from asking questions that nobody would see.
-        environment = {**os.environ, "CI": os.environ.get("CI", "1")}
+        environment = {"CI": "1", "NO_COLOR": "1", **os.environ}
         run_quietly(stage, [npm, *arguments], self.log, cwd=self.sources, env=environment)
 
     @property
