@@ -68,6 +68,8 @@ def fixes() -> list[Check]:
 def run(check: Check) -> Outcome:
     """Run a check and keep what it says."""
     started = time.monotonic()
+    plain = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    plain["NO_COLOR"] = "1"
     answer = subprocess.run(
         check.command,
         cwd=check.folder,
@@ -78,7 +80,7 @@ def run(check: Check) -> Outcome:
         encoding="utf-8",
         errors="replace",
         check=False,
-        env={**os.environ, "NO_COLOR": "1", "FORCE_COLOR": ""},
+        env=plain,
     )
     return Outcome(check, answer.returncode, answer.stdout, time.monotonic() - started)
 
