@@ -24,7 +24,7 @@ _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BLOCK: Final = 1024 * 1024
 
 
-class WrongDigest(Exception):  # noqa: N818 - the name says what happened.
+class WrongDigest(Exception):
     """The bytes are not the pinned ones."""
 
     def __init__(self, actual: str) -> None:
@@ -116,7 +116,7 @@ def _append(
 ) -> None:
     """Write the body, and stop at the first byte too many."""
     progress("downloading", done, wheel.size)
-    for block in response.iter_raw(_BLOCK):
+    for block in response.iter_raw():
         done += len(block)
         if done > wheel.size:
             file.truncate(0)

@@ -18,7 +18,7 @@ _TIMEOUT: Final = 60.0
 _CONNECT_TIMEOUT: Final = 15.0
 
 
-class FetchFailed(Exception):  # noqa: N818 - the name says what happened.
+class FetchFailed(Exception):
     """A URL could not be fetched.
 
     Attributes:
