@@ -21,7 +21,7 @@ class Detokenizer:
         """Return the text that these ids complete; empty while a character is unfinished."""
         parts: list[str] = []
         for token_id in ids:
-            text = self._stream.step(self._tokenizer.full, token_id)
+            text = self._stream.step(self._tokenizer.library, token_id)
             if text is None:
                 self._held.append(token_id)
             else:

@@ -20,7 +20,7 @@ CHATML = (
 )
 
 
-class TemplateRefused(Exception):  # noqa: N818 - the name says what happened
+class TemplateRefused(Exception):
     """The template itself said, through `raise_exception`, that it cannot take these messages."""
 
 

@@ -8,7 +8,6 @@ control tokens, and the marks become the plain text that they stand for.
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 from collections.abc import Sequence
@@ -54,20 +53,18 @@ class Tokenizer:
             ValueError: It is not one.
         """
         try:
-            spec: dict[str, Any] = json.loads(source)
-            self.full = _Tokenizer.from_str(source)
-            added: list[dict[str, Any]] = spec.get("added_tokens") or []
-            plain = spec | {"added_tokens": [t for t in added if not t["special"]]}
-            # The post-processor adds sentence markers; a chat template writes its own.
-            self._plain = _Tokenizer.from_str(json.dumps(plain | {"post_processor": None}))
+            added: list[dict[str, Any]] = json.loads(source).get("added_tokens") or []
+            self.library = _Tokenizer.from_str(source)
         except Exception as error:  # tokenizers raises bare Exception
             raise ValueError(f"not a tokenizer.json: {error}") from error
-        for tokenizer in (self.full, self._plain):
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
-        self._control = {t["content"]: int(t["id"]) for t in added if t["special"]}
+        self.library.no_truncation()
+        self.library.no_padding()
+        # From here on the library reads text that spells a control token as plain text.
+        self.library.encode_special_tokens = True
+        special = [token for token in added if token["special"]]
+        self._control = {t["content"]: int(t["id"]) for t in special}
         self._control_ids = frozenset(self._control.values())
-        self._split = re.compile(_alternatives(t for t in added if t["special"]))
+        self._split = re.compile(_alternatives(special))
         looks_like = sorted(map(re.escape, self._control), key=len, reverse=True)
         self._lookalike = re.compile("|".join([*looks_like, _MARK_START, _MARK_END]))
 
@@ -83,11 +80,11 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Number of tokens, control tokens included."""
-        return int(self.full.get_vocab_size(with_added_tokens=True))
+        return int(self.library.get_vocab_size(with_added_tokens=True))
 
     def control_text(self, token_id: int | None) -> str:
         """Return how a control token is spelt; empty for None or an unknown id."""
-        return "" if token_id is None else str(self.full.id_to_token(token_id) or "")
+        return "" if token_id is None else str(self.library.id_to_token(token_id) or "")
 
     def marks(self) -> Marks:
         """Start covering the words of a conversation that look like control tokens."""
@@ -97,12 +94,11 @@ class Tokenizer:
         """Encode a rendered template; control tokens count only outside marks."""
         ids: list[int] = []
         position = 0
-        if self._control:
-            for match in self._split.finditer(rendered):
-                ids += self.encode_text(marks.uncover(rendered[position : match.start()]))
-                spelt = match[0] if match[0] in self._control else match[0].strip()
-                ids.append(self._control[spelt])
-                position = match.end()
+        for match in self._split.finditer(rendered):
+            ids += self.encode_text(marks.uncover(rendered[position : match.start()]))
+            spelt = match[0] if match[0] in self._control else match[0].strip()
+            ids.append(self._control[spelt])
+            position = match.end()
         return ids + self.encode_text(marks.uncover(rendered[position:]))
 
     def encode_text(self, text: str) -> list[int]:
@@ -118,35 +114,36 @@ class Tokenizer:
 
     def encode_for_embedding(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode texts with the model's own sentence markers; look-alikes stay text."""
-        return [self._wrap(self.encode_text(text)) for text in texts]
+        return [
+            self._wrap(text, list(encoding.ids), list(encoding.special_tokens_mask))
+            for text, encoding in zip(
+                texts, self.library.encode_batch(list(texts), add_special_tokens=True), strict=True
+            )
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of token ids; control tokens have none."""
-        return str(self.full.decode(list(ids), skip_special_tokens=True))
+        return str(self.library.decode(list(ids), skip_special_tokens=True))
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._plain.encode(text, add_special_tokens=False).ids) if text else []
+        return list(self.library.encode(text, add_special_tokens=False).ids) if text else []
 
-    def _wrap(self, ids: list[int]) -> list[int]:
-        before, after = self._sentence_markers
-        return [*before, *ids, *after]
-
-    @functools.cached_property
-    def _sentence_markers(self) -> tuple[list[int], list[int]]:
-        """Return what the post-processor puts before and after a text."""
-        probe = self.full.encode("a", add_special_tokens=True)
-        mask = list(probe.special_tokens_mask)
-        first = mask.index(0) if 0 in mask else len(mask)
-        last = len(mask) - mask[::-1].index(0) if 0 in mask else len(mask)
-        return list(probe.ids[:first]), list(probe.ids[last:])
+    def _wrap(self, text: str, ids: list[int], is_marker: list[int]) -> list[int]:
+        """Return the ids as they are, unless the text itself made a control token."""
+        inside = [token_id for token_id, marker in zip(ids, is_marker, strict=True) if not marker]
+        if self._control_ids.isdisjoint(inside):
+            return ids
+        before = is_marker.index(0)
+        after = len(ids) - before - len(inside)
+        return ids[:before] + self.encode_text(text) + ids[len(ids) - after :]
 
 
-def _alternatives(tokens: Any) -> str:
+def _alternatives(tokens: Sequence[dict[str, Any]]) -> str:
     """Return a pattern that matches control tokens, longest first, with the space they eat."""
     parts = [
-        (r"\s*" if t.get("lstrip") else "")
-        + re.escape(t["content"])
-        + (r"\s*" if t.get("rstrip") else "")
-        for t in sorted(tokens, key=lambda t: len(t["content"]), reverse=True)
+        (r"\s*" if token.get("lstrip") else "")
+        + re.escape(token["content"])
+        + (r"\s*" if token.get("rstrip") else "")
+        for token in sorted(tokens, key=lambda token: len(token["content"]), reverse=True)
     ]
     return "|".join(parts) or r"(?!)"

@@ -114,7 +114,8 @@ class WorkerKeeper:
             finally:
                 # Also on the way out of a cancelled task: no worker outlives its keeper.
                 self._connection = None
-                status = await asyncio.shield(connection.close() if loaded else connection.kill())
+                ended = loaded or self.failure is not None
+                status = await asyncio.shield(connection.close() if ended else connection.kill())
             failed_loads = 0 if loaded else failed_loads + 1
             for_good = self.failure is not None or failed_loads >= LOAD_ATTEMPTS
             self._report_loss(status, loaded=loaded, for_good=for_good)
