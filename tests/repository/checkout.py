@@ -63,10 +63,14 @@ def build_editable(folder, settings=None, metadata=None):
 # Both halves of what the set-up asks of a virtual environment's Python.
 PYTHON = """#!/bin/sh
 folder=$(cd "$(dirname "$0")/.." && pwd)
-case "$2" in
-  pip) echo pip >> "$folder/../calls"
+case "$1 $2" in
+  -c*) echo "$folder" ;;
+  "-m pip") echo pip >> "$folder/../calls"
+       echo "asked for: $*"
        if [ -e "$folder/../pip-fails" ]; then echo "no such package: quinoa"; exit 3; fi ;;
-  *) echo "$folder" ;;
+  *) echo "python $*" >> "$folder/../calls"
+     case "$1" in *lint.py) if [ -e "$folder/../lint-fails" ]; then exit 4; fi ;; esac
+     echo "1 passed, chromium=$MALOCA_CHROMIUM" ;;
 esac
 """
 
