@@ -76,7 +76,7 @@ def run_openly(
     process = subprocess.Popen([str(part) for part in command], cwd=cwd, env=env)
     # As Ctrl-C does, so that pytest stops what its fixtures started.
     with _ended_with_us(process, lambda: process.send_signal(_INTERRUPT)):
-        return process.wait()
+        return _wait_through_interrupts(process)
 
 
 def become(command: Sequence[str | Path]) -> NoReturn:
@@ -88,12 +88,7 @@ def become(command: Sequence[str | Path]) -> NoReturn:
     words = [str(part) for part in command]
     if os.name == "posix":
         os.execv(words[0], words)  # noqa: S606 - handing over is the purpose.
-    process = subprocess.Popen(words)
-    while True:
-        try:
-            sys.exit(process.wait())
-        except KeyboardInterrupt:
-            continue
+    sys.exit(_wait_through_interrupts(subprocess.Popen(words)))
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
@@ -121,6 +116,15 @@ def _ended_with_us(process: subprocess.Popen[bytes], end: Callable[[], None]) ->
                 process.kill()
                 process.wait()
         signal.signal(signal.SIGTERM, previous)
+
+
+def _wait_through_interrupts(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process that hears Ctrl-C itself: the terminal sends it to both."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

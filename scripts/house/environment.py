@@ -111,12 +111,13 @@ class Environment:
         if self.works:
             return
         if self.folder.exists():
-            if any(self.folder.iterdir()) and not (self.folder / "pyvenv.cfg").exists():
+            holds_files = any(path.is_file() for path in self.folder.rglob("*"))
+            if holds_files and not (self.folder / "pyvenv.cfg").exists():
                 raise StageFailed(
                     f"{self.folder} exists and is no virtual environment."
                     " Move it away, or name another folder: VENV=… make up"
                 )
-            say(f"  {self.folder.name}: made anew, since its Python or the checkout has moved")
+            say(f"  {self.folder.name}: made anew: it does not start, or was made elsewhere")
             shutil.rmtree(self.folder)
         self.log.unlink(missing_ok=True)
         run_quietly(

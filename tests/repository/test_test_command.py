@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,24 @@ def test_logs_of_failed_attempts_stay(machine: Checkout) -> None:
     browser.ensure(environment(machine))
     log = Path(machine.root, "build", "logs", "browser.log").read_text()
     assert "playwright install chromium" in log
+
+
+def test_ctrl_c_is_left_to_pytest_which_ends_in_its_own_way(ready: Checkout) -> None:
+    pytest_stand_in = (
+        '#!/bin/sh\ncase "$1" in -c) echo "$(cd "$(dirname "$0")/.." && pwd)" ;;\n'
+        'pip) ;; *) case "$2" in pytest) trap "echo fixtures stopped; exit 2" INT TERM;'
+        " echo running; while :; do sleep 0.1; done ;; esac ;; esac\n"
+    )
+    ready.write(".venv/bin/python", pytest_stand_in)
+    with subprocess.Popen(
+        ready.command("test-fast"),
+        env=ready.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.readline() == "fixtures stopped\n"
+        assert process.wait(timeout=20) == 2
