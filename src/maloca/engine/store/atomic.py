@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from maloca.engine.store.names import check_name
+
 STAGING: Final = ".staging"
 
 
@@ -59,8 +61,11 @@ def staging_folder(root: Path, name: str) -> Iterator[Path]:
 
     The caller holds the lock of that name, so whatever else lies here is what a killed process
     left behind, and is cleared too.
+
+    Raises:
+        InvalidRequest: The name is not valid, so it could lead out of the staging folder.
     """
-    parent = root / STAGING / name
+    parent = root / STAGING / check_name(name)
     shutil.rmtree(parent, ignore_errors=True)
     parent.mkdir(parents=True)
     try:

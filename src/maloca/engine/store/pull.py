@@ -18,11 +18,12 @@ from maloca.engine.store.atomic import staging_folder
 from maloca.engine.store.catalogue import Entry, catalogue
 from maloca.engine.store.fake import install_fake
 from maloca.engine.store.install import install_entry, install_gguf
+from maloca.engine.store.integrity import sha256_of
 from maloca.engine.store.manifest import StoredModel
 from maloca.engine.store.names import check_name, name_from
 from maloca.engine.store.progress import Progress, silent
 from maloca.engine.store.sources.fetch import fetch_wheel, given_wheel
-from maloca.engine.store.store import ModelStore, sha256_of
+from maloca.engine.store.store import ModelStore
 
 _RESERVE: Final = 64 * 1024 * 1024
 _GGUF: Final = b"GGUF"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +11,14 @@ import msgspec
 
 from maloca.core.errors import InvalidRequest, ModelFailed, ModelNotFound
 from maloca.engine.store.atomic import discard, publish, staging_folder, write_atomic
+from maloca.engine.store.integrity import check_files, read_model
 from maloca.engine.store.manifest import MANIFEST, Manifest, StoredModel
-from maloca.engine.store.names import check_name, safe_relative
+from maloca.engine.store.names import check_name
 
 ALIASES: Final = ".aliases.json"
 LOCKS: Final = ".locks"
 DOWNLOADS: Final = ".downloads"
 Models = list[StoredModel]
-_MAX_MANIFEST: Final = 4 * 1024 * 1024
 
 
 class ModelStore:
@@ -45,7 +43,7 @@ class ModelStore:
         models = []
         for folder in self._folders():
             try:
-                models.append(self._read(folder))
+                models.append(read_model(folder))
             except ModelFailed as error:
                 _warn(folder, error)
         return models
@@ -59,11 +57,11 @@ class ModelStore:
         """
         # No alias has a model's name, so a damaged file of aliases need not hide the models.
         if self._holds(name_or_alias):
-            return self._read(self._root / name_or_alias)
+            return read_model(self._root / name_or_alias)
         name = self.aliases().get(name_or_alias, name_or_alias)
         if not self._holds(name):
             raise self._not_found(name_or_alias, name)
-        return self._read(self._root / name)
+        return read_model(self._root / name)
 
     def aliases(self) -> dict[str, str]:
         """Return alias → model name, sorted; an alias may point to a model that is not there.
@@ -96,7 +94,7 @@ class ModelStore:
         """
         check_name(alias, what="alias")
         check_name(name)
-        with self.lock("aliases"):
+        with self._alias_lock():
             if (self._root / alias).exists():
                 raise InvalidRequest(
                     f"{alias!r} is a model's own name, so it cannot be an alias.",
@@ -128,7 +126,7 @@ class ModelStore:
         folder = self._root / name
         if not folder.is_dir() and not folder.is_symlink():
             raise self._not_found(name, name)
-        with self.lock(name), self.lock("aliases"), staging_folder(self._root, name) as trash:
+        with self.lock(name), self._alias_lock(), staging_folder(self._root, name) as trash:
             if (used_by := self.aliases_of(name)) and not force:
                 quoted = ", ".join(map(repr, used_by))
                 raise InvalidRequest(
@@ -169,39 +167,35 @@ class ModelStore:
         Raises:
             ModelFailed: Names the first file that is missing, a link, or not what it was.
         """
-        for file in model.manifest.files:
-            path = model.folder / file.path
-            try:
-                found = path.lstat()
-            except OSError:
-                raise _damaged(model, f"{path} is missing") from None
-            if not stat.S_ISREG(found.st_mode) or path.resolve() != model.folder.resolve() / (
-                file.path
-            ):
-                raise _damaged(model, f"{path} is not a plain file inside the store")
-            if found.st_size != file.size:
-                raise _damaged(model, f"{path} has {found.st_size} bytes instead of {file.size}")
-            if full and (digest := sha256_of(path)) != file.sha256:
-                raise _damaged(model, f"{path} has SHA-256 {digest} instead of {file.sha256}")
+        check_files(model, full=full)
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold the store's lock of that name across processes; the death of one frees it."""
-        from filelock import FileLock  # noqa: PLC0415 - reading a store needs no lock.
-
-        with FileLock(self.lock_path(name)):
+        """Hold a model's lock across processes; the death of one frees it."""
+        with _locked(self.lock_path(name)):
             yield
 
     def lock_path(self, name: str) -> Path:
-        """Return the file behind a lock, in a folder that exists."""
-        folder = self._root / LOCKS
-        folder.mkdir(parents=True, exist_ok=True)
-        # A dot keeps the store's own locks apart from a model's, which has a valid name.
-        return folder / (f".{name}.lock" if name == "aliases" else f"{name}.lock")
+        """Return the file behind a model's lock, in a folder that exists.
+
+        Raises:
+            InvalidRequest: The name is not valid.
+        """
+        check_name(name)
+        return self._locks() / f"{name}.lock"
 
     def downloads(self) -> Path:
         """Return the folder of unfinished downloads, which exists afterwards."""
         folder = self._root / DOWNLOADS
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _alias_lock(self) -> AbstractContextManager[None]:
+        """Return the lock of the aliases; no model's name begins with a dot."""
+        return _locked(self._locks() / ".aliases.lock")
+
+    def _locks(self) -> Path:
+        folder = self._root / LOCKS
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -219,21 +213,6 @@ class ModelStore:
         """Whether a model's folder has that name."""
         folder = self._root / name
         return _is_valid(name) and not folder.is_symlink() and (folder / MANIFEST).is_file()
-
-    def _read(self, folder: Path) -> StoredModel:
-        """Return the model in that folder, or raise ModelFailed naming its manifest."""
-        path = folder / MANIFEST
-        try:
-            if path.stat().st_size > _MAX_MANIFEST:
-                raise ValueError(f"it is over {_MAX_MANIFEST} bytes")  # noqa: TRY301
-            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-            _check_manifest(manifest, folder.name)
-        except (OSError, ValueError, RecursionError) as error:
-            raise ModelFailed(
-                f"The manifest {path} cannot be used: {error}.",
-                hint=f"Run `maloca models pull {folder.name}` to install the model again.",
-            ) from error
-        return StoredModel(manifest, folder)
 
     def _write_aliases(self, aliases: dict[str, str]) -> None:
         """Replace the file of aliases."""
@@ -254,10 +233,12 @@ class ModelStore:
         )
 
 
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    from filelock import FileLock  # noqa: PLC0415 - reading a store needs no lock.
+
+    with FileLock(path):
+        yield
 
 
 def _is_valid(name: str) -> bool:
@@ -267,27 +248,6 @@ def _is_valid(name: str) -> bool:
     except InvalidRequest:
         return False
     return True
-
-
-def _check_manifest(manifest: Manifest, folder_name: str) -> None:
-    """Raise ValueError when a manifest contradicts itself or names files outside its folder."""
-    if manifest.name != folder_name:
-        raise ValueError(f"it is of {manifest.name!r}, but lies in {folder_name!r}")
-    paths = [file.path for file in manifest.files]
-    if bad := [path for path in paths if not safe_relative(path)]:
-        raise ValueError(f"it names the file {bad[0]!r}, outside the model's folder")
-    if manifest.weights not in paths:
-        raise ValueError(f"its weights {manifest.weights!r} are not among its files")
-    if manifest.context_length < 1:
-        raise ValueError(f"its context length is {manifest.context_length}")
-
-
-def _damaged(model: StoredModel, what: str) -> ModelFailed:
-    """Return the error for a model that is not whole."""
-    return ModelFailed(
-        f"Model {model.name!r} is damaged: {what}.",
-        hint=f"Run `maloca models pull {model.name}` to fetch it again.",
-    )
 
 
 def _warn(folder: Path, error: ModelFailed) -> None:
