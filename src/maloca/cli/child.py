@@ -19,13 +19,13 @@ from typing import Any, Final
 
 import psutil
 
+from maloca.cli.console import visible
+
 LAST_LINES: Final = 20
 LOG_BYTES: Final = 5 * 1024 * 1024
 LOG_FILES: Final = 3
 _LINE_BYTES: Final = 8192
 _DRAIN_SECONDS: Final = 1.0
-# A log line may quote a user's text; it must not drive the terminal that shows it.
-_VISIBLE: Final = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if code != 9}  # noqa: PLR2004 - the tab
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,8 @@ class Child(asyncio.SubprocessProtocol):
         return self._transport
 
     def _line(self, raw: bytes) -> None:
-        line = raw.decode("utf-8", "replace").rstrip("\r").translate(_VISIBLE)
+        # A log line may quote a user's text; it must not drive the terminal that shows it.
+        line = visible(raw.decode("utf-8", "replace").rstrip("\r"))
         self.last_lines.append(line)
         self._log.emit(logging.makeLogRecord({"msg": line}))
         self._echo(self.service.name, line)

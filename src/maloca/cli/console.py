@@ -23,12 +23,28 @@ Report = Callable[[int, int | None], None]
 """Takes the amount done and the total (None while unknown), both in bytes."""
 
 _KIB: Final = 1024.0
+_CONTROL: Final = (*range(32), *range(127, 160))
+_HIDDEN: Final = {code: "\ufffd" for code in _CONTROL if chr(code) not in "\t\n"}
 
 
 def write(text: str, *, end: str = "\n") -> None:
     """Write data to stdout exactly as it is, at once."""
     sys.stdout.write(text + end)
     sys.stdout.flush()
+
+
+def write_text(text: str) -> None:
+    """Write a piece of an answer to stdout at once.
+
+    In a pipe it is exact. On a terminal, control characters are made visible, so that what a
+    model says cannot drive the terminal.
+    """
+    write(visible(text) if sys.stdout.isatty() else text, end="")
+
+
+def visible(text: str) -> str:
+    """Replace control characters, except tabs and line feeds, by a visible sign."""
+    return text.translate(_HIDDEN)
 
 
 def write_json(value: Any) -> None:

@@ -11,25 +11,24 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from maloca.cli import console
-from maloca.core.errors import MalocaError
+from maloca.core.errors import MalocaError, Unavailable
 
 
 class Command(NamedTuple):
-    """Where a command lives: a module, its `typer.Typer`, and the line that help shows."""
+    """Where a command lives: a module with an `app`, and the line that help shows."""
 
     module: str
-    attribute: str
     help: str
 
 
 COMMANDS: Final = {
-    "up": Command("maloca.cli.up", "app", "Start everything on this machine and open the page."),
-    "chat": Command("maloca.cli.chat", "app", "Talk with a model, or answer what stdin asks."),
-    "models": Command("maloca.cli.models", "app", "List, fetch, show and remove models."),
-    "doctor": Command("maloca.cli.doctor", "app", "Check this machine, and say what to fix."),
-    "engine": Command("maloca.cli.serve", "engine_app", "Run the inference service alone."),
-    "server": Command("maloca.cli.serve", "server_app", "Run the application service alone."),
-    "version": Command("maloca.cli.version", "app", "Print the version."),
+    "up": Command("maloca.cli.up", "Start everything on this machine and open the page."),
+    "chat": Command("maloca.cli.chat", "Talk with a model, or answer what stdin asks."),
+    "models": Command("maloca.cli.models", "List, fetch, show and remove models."),
+    "doctor": Command("maloca.cli.doctor", "Check this machine, and say what to fix."),
+    "engine": Command("maloca.cli.engine", "Run the inference service alone."),
+    "server": Command("maloca.cli.server", "Run the application service alone."),
+    "version": Command("maloca.cli.version", "Print the version."),
 }
 
 
@@ -70,8 +69,19 @@ class LazyGroup(TyperGroup):
 
 
 def load(name: str) -> Any:
-    """Import a command of `COMMANDS` and return its click object."""
-    command = COMMANDS[name]
-    loaded = get_command(getattr(import_module(command.module), command.attribute))
+    """Import a command of `COMMANDS` and return its click object.
+
+    Raises:
+        Unavailable: The command needs a package of an extra that is not installed.
+    """
+    try:
+        loaded = get_command(import_module(COMMANDS[name].module).app)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("maloca"):
+            raise
+        raise Unavailable(
+            f"`maloca {name}` needs the package {error.name!r}.",
+            hint="Install Maloca with its engine: `pip install 'maloca[engine]'`.",
+        ) from error
     loaded.name = name
     return loaded

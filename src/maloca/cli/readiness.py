@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import httpx
 
+FAILED: Final = frozenset({"failed", "no_model"})
 _ASK_SECONDS: Final = 2.0
 
 
@@ -16,13 +17,18 @@ class Readiness:
 
     Attributes:
         ready: Whether it takes requests.
-        failed: Whether it says that waiting will not help.
-        message: What it waits for, in its own words; empty while it does not answer.
+        status: Its own word, such as "loading"; empty while it does not answer.
+        message: What it waits for, in its own words, if it says.
     """
 
     ready: bool
-    failed: bool = False
+    status: str = ""
     message: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether waiting will not help."""
+        return self.status in FAILED
 
 
 def client() -> httpx.AsyncClient:
@@ -36,12 +42,13 @@ async def ask(http: httpx.AsyncClient, url: str) -> Readiness:
         answer = await http.get(url)
     except httpx.HTTPError:
         return Readiness(ready=False)
-    if answer.is_success:
-        return Readiness(ready=True)
     try:
         body: Any = answer.json()
-        message = str(body["message"])
-        failed = body.get("status") == "failed"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return Readiness(ready=False, message=f"HTTP {answer.status_code}")
-    return Readiness(ready=False, failed=failed, message=message)
+    except ValueError:
+        body = None
+    said = body if isinstance(body, dict) else {}
+    return Readiness(
+        ready=answer.is_success,
+        status=str(said.get("status") or f"HTTP {answer.status_code}"),
+        message=str(said.get("message") or ""),
+    )

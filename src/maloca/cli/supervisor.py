@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from maloca.cli import readiness
 from maloca.cli.child import Child, Service
+from maloca.cli.readiness import Readiness
 from maloca.core.errors import MalocaError
 
 BAD_SETTING: Final = 2
@@ -63,8 +64,8 @@ class Reporter(Protocol):
     def line(self, service: str, text: str) -> None:
         """Show a line that a service printed."""
 
-    def waiting(self, service: str, message: str) -> None:
-        """Show what an unready service is doing; empty when it does not answer yet."""
+    def waiting(self, service: str, state: Readiness) -> None:
+        """Show what an unready service is doing."""
 
     def restarting(self, service: str, exit_code: int, delay: float) -> None:
         """Show that a service ended and starts again in `delay` seconds."""
@@ -193,7 +194,7 @@ class Supervisor:
         Raises:
             ServiceFailed: One says that it failed, or the time is over.
         """
-        said: dict[str, str] = {}
+        said: dict[str, Readiness] = {}
         deadline = asyncio.get_running_loop().time() + self._limits.ready
         async with readiness.client() as http:
             while waiting := [s for s in self._services if s.name not in self._once_ready]:
@@ -203,14 +204,14 @@ class Supervisor:
                         self._once_ready.add(service.name)
                     elif state.failed or asyncio.get_running_loop().time() > deadline:
                         raise self._not_ready(service, state)
-                    elif said.get(service.name) != state.message:
-                        said[service.name] = state.message
-                        self._tell(self._reporter.waiting, service.name, state.message)
+                    elif said.get(service.name) != state:
+                        said[service.name] = state
+                        self._tell(self._reporter.waiting, service.name, state)
                 await asyncio.sleep(self._limits.poll)
 
-    def _not_ready(self, service: Service, state: readiness.Readiness) -> ServiceFailed:
+    def _not_ready(self, service: Service, state: Readiness) -> ServiceFailed:
         child = self._children.get(service.name)
-        reason = state.message.rstrip(".") or "it does not answer"
+        reason = (state.message or state.status).rstrip(".") or "it does not answer"
         what = "failed" if state.failed else f"is not ready after {self._limits.ready:.0f} seconds"
         return ServiceFailed(
             f"{service.name} {what}: {reason}.",
