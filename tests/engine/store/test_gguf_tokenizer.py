@@ -10,11 +10,9 @@ from tests.engine.store.gguf_writer import chat_metadata, gguf
 from tokenizers import Tokenizer
 
 from maloca.core.errors import ModelFailed
-from maloca.core.home import models_dir
 from maloca.engine.store.byte_level import byte_alphabet
 from maloca.engine.store.gguf_header import read_gguf_header
 from maloca.engine.store.gguf_tokenizer import BuiltTokenizer, build_tokenizer
-from maloca.engine.store.pull import pull
 from maloca.engine.store.store import ModelStore
 
 TEXTS: Final = {
@@ -165,10 +163,10 @@ def test_a_token_twice_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def both() -> tuple[Tokenizer, Any]:
+def both(real_store: ModelStore) -> tuple[Tokenizer, Any]:
     """Return our tokenizer of the bundled chat model, and the runtime's from the same file."""
     openvino_genai = pytest.importorskip("openvino_genai")
-    model = pull(ModelStore(models_dir()), "smollm2-135m-instruct")
+    model = real_store.get("smollm2-135m-instruct")
     return Tokenizer.from_file(str(model.tokenizer)), openvino_genai.Tokenizer(str(model.weights))
 
 

@@ -7,9 +7,10 @@ manifest; the facts for the manifest come from the files themselves.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -18,9 +19,34 @@ from maloca.engine.store.gguf_header import GgufHeader, read_gguf_header
 from maloca.engine.store.gguf_tokenizer import build_tokenizer
 from maloca.engine.store.gguf_types import FILE_TYPES
 from maloca.engine.store.manifest import CHAT_TEMPLATE, TOKENIZER
+from maloca.engine.store.names import safe_relative
 from maloca.engine.store.safetensors_header import read_safetensors_header
 
 _FLOATS: Final = frozenset({"F16", "BF16", "F32", "F64"})
+
+T = TypeVar("T")
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Config(msgspec.Struct):
+    """What is read of `config.json`."""
+
+    model_type: str
+    hidden_size: Positive
+    max_position_embeddings: Positive
+
+
+class _Limits(msgspec.Struct):
+    """What is read of `sentence_bert_config.json`; the length is in tokens."""
+
+    max_seq_length: Positive
+
+
+class _Module(msgspec.Struct):
+    """A stage of the pipeline in `modules.json`."""
+
+    type: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,41 +102,42 @@ def normalise_sentence_transformer(folder: Path, weights: str) -> Facts:
     Raises:
         ModelFailed: A file is damaged, or the model has parts that are not supported.
     """
-    tensors = read_safetensors_header(folder / weights)
-    config = _read_json(folder / "config.json")
-    _clean_tokenizer(folder / TOKENIZER)
-    modules = _read_json(folder / "modules.json")
-    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    tensors = read_safetensors_header(folder / weights).values()
+    config = _read(folder / "config.json", _Config)
+    limits = _read(folder / "sentence_bert_config.json", _Limits)
+    modules = _read(folder / "modules.json", list[_Module])
+    kinds = [module.type.rpartition(".")[2] for module in modules]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise ModelFailed(
-            f"{folder / 'modules.json'} asks for {', '.join(kinds)}; supported is Transformer, "
-            "Pooling and perhaps Normalize."
+            f"{folder / 'modules.json'} asks for {', '.join(kinds) or 'nothing'}; supported is "
+            "Transformer, Pooling and perhaps Normalize."
         )
-    limits = _read_json(folder / "sentence_bert_config.json")
-    try:
-        return Facts(
-            context_length=min(
-                _whole(limits["max_seq_length"]), _whole(config["max_position_embeddings"])
-            ),
-            architecture=str(config["model_type"]),
-            quantisation=Counter(tensor.dtype for tensor in tensors.values()).most_common(1)[0][0],
-            parameters=sum(t.elements for t in tensors.values() if t.dtype in _FLOATS),
-            dim=_whole(config["hidden_size"]),
-            pooling=_pooling(folder / str(modules[1]["path"]) / "config.json"),
-            normalize="Normalize" in kinds,
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ModelFailed(f"The configuration in {folder} lacks a sound value: {error}.") from error
+    if not safe_relative(modules[1].path):
+        raise ModelFailed(f"{folder / 'modules.json'} names the folder {modules[1].path!r}.")
+    _clean_tokenizer(folder / TOKENIZER)
+    return Facts(
+        context_length=min(limits.max_seq_length, config.max_position_embeddings),
+        architecture=config.model_type,
+        quantisation=_commonest((tensor.dtype, tensor.elements) for tensor in tensors),
+        parameters=sum(tensor.elements for tensor in tensors if tensor.dtype in _FLOATS),
+        dim=config.hidden_size,
+        pooling=_pooling(folder / modules[1].path / "config.json"),
+        normalize="Normalize" in kinds,
+    )
 
 
 def _quantisation(header: GgufHeader) -> str:
     """Return the file's own name for its quantisation, else the type of most of its weights."""
     declared = FILE_TYPES.get(header.integer("general.file_type", -1))
-    if declared:
-        return declared
+    types = ((tensor.type.name, tensor.elements) for tensor in header.tensors)
+    return declared or _commonest(types)
+
+
+def _commonest(types: Iterable[tuple[str, int]]) -> str:
+    """Return the type that most numbers are kept in."""
     by_type: Counter[str] = Counter()
-    for tensor in header.tensors:
-        by_type[tensor.type.name] += tensor.elements
+    for name, elements in types:
+        by_type[name] += elements
     return by_type.most_common(1)[0][0] if by_type else ""
 
 
@@ -129,25 +156,20 @@ def _clean_tokenizer(path: Path) -> None:
 
 def _pooling(path: Path) -> Literal["mean", "cls"]:
     """Return how token vectors become one; exactly one way must be named."""
-    config = _read_json(path)
+    config = _read(path, dict[str, Any])
     asked = {key for key, value in config.items() if key.startswith("pooling_mode") and value}
     if asked == {"pooling_mode_mean_tokens"} or config.get("pooling_mode") == "mean":
         return "mean"
     if asked == {"pooling_mode_cls_token"} or config.get("pooling_mode") == "cls":
         return "cls"
-    raise ModelFailed(f"{path} asks for {', '.join(sorted(asked))}; supported are mean and cls.")
+    raise ModelFailed(
+        f"{path} asks for {', '.join(sorted(asked)) or 'no pooling'}; supported are mean and cls."
+    )
 
 
-def _whole(value: Any) -> int:
-    """Return a positive whole number, or raise ValueError."""
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{value!r} is not a positive whole number")
-    return value
-
-
-def _read_json(path: Path) -> Any:
-    """Return a small JSON document."""
+def _read(path: Path, form: type[T]) -> T:
+    """Return a small JSON document of that form."""
     try:
-        return msgspec.json.decode(path.read_bytes())
+        return msgspec.json.decode(path.read_bytes(), type=form)
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelFailed(f"{path} cannot be read: {error}.") from error
+        raise ModelFailed(f"{path} cannot be used: {error}.") from error

@@ -94,6 +94,7 @@ def _pull_entry(
 ) -> StoredModel:
     """Fetch and install a model of the catalogue."""
     if entry.scheme == "builtin":
+        progress("converting", 0, 0)
         return install_fake(store, entry.name)
     with _alone(store, entry.name, progress), staging_folder(store.path, entry.name) as staging:
         if model := _present(store, entry):  # Another process was faster.
