@@ -158,9 +158,9 @@ def _line(text: str, end: str = "") -> None:
 
 
 def _last_line(log: Path) -> str:
-    """Return the last line of a growing log that says anything."""
+    """Return the last line of a growing log that says what is going on; warnings can wait."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 2048))
         lines = file.read().decode(errors="replace").split("\n")
-    said = (line.strip() for line in reversed(lines))
+    said = (line.strip() for line in reversed(lines) if "warn" not in line.lower())
     return next((line for line in said if line and line.isprintable()), "")

@@ -17,6 +17,8 @@ import httpx
 import psutil
 import pytest
 
+from maloca.engine.store.store import ModelStore
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "src" / "maloca" / "server" / "page" / "index.html"
 
@@ -66,7 +68,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def service(
-    installed: Path, tmp_path: Path, models_dir: Path
+    installed: Path, tmp_path: Path, real_store: ModelStore
 ) -> Iterator[tuple[subprocess.Popen[bytes], int, int, Path]]:
     """Yield `maloca up` of that environment with its two ports and its log."""
     port, engine_port = free_ports(2)
@@ -74,7 +76,7 @@ def service(
     settings = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MALOCA_")},
         "MALOCA_HOME": str(tmp_path / "home"),
-        "MALOCA_MODELS_DIR": str(models_dir),
+        "MALOCA_MODELS_DIR": str(real_store.path),
     }
     options = ("--no-open", "--port", str(port), "--engine-port", str(engine_port))
     with (

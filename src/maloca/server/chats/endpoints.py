@@ -16,6 +16,8 @@ router = APIRouter(prefix="/chats", tags=["chat"], route_class=StrictRoute)
 
 @router.post(
     "/stream",
+    # FastAPI describes a route by its response class's default status, and a stream has none.
+    status_code=200,
     response_class=EventStream,
     responses=errors(404, 413, 422, 429, 500, 503, 504)
     | {200: {"content": {"text/event-stream": {}}, "description": "The answer's events."}},
