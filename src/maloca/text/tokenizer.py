@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,20 +54,17 @@ class Tokenizer:
             ValueError: It is not one.
         """
         try:
-            added: list[dict[str, Any]] = json.loads(source).get("added_tokens") or []
-            self.library = _Tokenizer.from_str(source)
+            document = json.loads(source)
+            self.library = _plain(source)
+            self._amid, self._begins_once = _amid(document) or (self.library, False)
+            special = [token for token in document.get("added_tokens") or [] if token["special"]]
         except Exception as error:  # tokenizers raises bare Exception
             raise ValueError(f"not a tokenizer.json: {error}") from error
-        self.library.no_truncation()
-        self.library.no_padding()
-        # From here on the library reads text that spells a control token as plain text.
-        self.library.encode_special_tokens = True
-        special = [token for token in added if token["special"]]
-        self._control = {t["content"]: int(t["id"]) for t in special}
-        self._control_ids = frozenset(self._control.values())
-        self._split = re.compile(_alternatives(special))
-        looks_like = sorted(map(re.escape, self._control), key=len, reverse=True)
-        self._lookalike = re.compile("|".join([*looks_like, _MARK_START, _MARK_END]))
+        self._control = {token["content"]: _Control.of(token) for token in special}
+        self._control_ids = frozenset(control.id for control in self._control.values())
+        spelt = sorted(map(re.escape, self._control), key=len, reverse=True)
+        self._split = re.compile("|".join(spelt) or r"(?!)")
+        self._lookalike = re.compile("|".join([*spelt, _MARK_START, _MARK_END]))
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
@@ -94,23 +92,19 @@ class Tokenizer:
         """Encode a rendered template; control tokens count only outside marks."""
         ids: list[int] = []
         position = 0
+        control: _Control | None = None
         for match in self._split.finditer(rendered):
-            ids += self.encode_text(marks.uncover(rendered[position : match.start()]))
-            spelt = match[0] if match[0] in self._control else match[0].strip()
-            ids.append(self._control[spelt])
-            position = match.end()
-        return ids + self.encode_text(marks.uncover(rendered[position:]))
+            before = rendered[position : match.start()]
+            following = self._control[match[0]]
+            ids += self._encode_between(before, control, following, marks, begins=position == 0)
+            ids.append(following.id)
+            control, position = following, match.end()
+        rest = rendered[position:]
+        return ids + self._encode_between(rest, control, None, marks, begins=position == 0)
 
     def encode_text(self, text: str) -> list[int]:
         """Encode plain text: no control token comes out, whatever the text spells."""
-        ids = self._encode(text)
-        if self._control_ids.isdisjoint(ids):
-            return ids
-        # Unigram vocabularies hold control tokens as ordinary pieces; cutting the words that
-        # spell them after their first character keeps such a piece from being found.
-        cuts = [match.start() + 1 for match in self._lookalike.finditer(text)]
-        parts = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-        return [token_id for part in parts for token_id in self._encode(part)]
+        return self._encode_part(text, self.library)
 
     def encode_for_embedding(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode texts with the model's own sentence markers; look-alikes stay text."""
@@ -125,8 +119,35 @@ class Tokenizer:
         """Return the text of token ids; control tokens have none."""
         return str(self.library.decode(list(ids), skip_special_tokens=True))
 
-    def _encode(self, text: str) -> list[int]:
-        return list(self.library.encode(text, add_special_tokens=False).ids) if text else []
+    def _encode_between(
+        self,
+        text: str,
+        before: _Control | None,
+        after: _Control | None,
+        marks: Marks,
+        *,
+        begins: bool,
+    ) -> list[int]:
+        """Encode what stands between two control tokens, less the spaces that they eat."""
+        if before is not None and before.eats_right:
+            text = text.lstrip()
+        if after is not None and after.eats_left:
+            text = text.rstrip()
+        library = self.library if begins or not self._begins_once else self._amid
+        return self._encode_part(marks.uncover(text), library)
+
+    def _encode_part(self, text: str, library: _Tokenizer) -> list[int]:
+        ids = _ids(library, text)
+        if self._control_ids.isdisjoint(ids):
+            return ids
+        # Unigram vocabularies hold control tokens as ordinary pieces; cutting the words that
+        # spell them after their first character keeps such a piece from being found.
+        cuts = [match.start() + 1 for match in self._lookalike.finditer(text)]
+        first, *parts = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+        ids = _ids(library, first)
+        for part in parts:
+            ids += _ids(self._amid, part)
+        return ids
 
     def _wrap(self, text: str, ids: list[int], is_marker: list[int]) -> list[int]:
         """Return the ids as they are, unless the text itself made a control token."""
@@ -138,12 +159,44 @@ class Tokenizer:
         return ids[:before] + self.encode_text(text) + ids[len(ids) - after :]
 
 
-def _alternatives(tokens: Sequence[dict[str, Any]]) -> str:
-    """Return a pattern that matches control tokens, longest first, with the space they eat."""
-    parts = [
-        (r"\s*" if token.get("lstrip") else "")
-        + re.escape(token["content"])
-        + (r"\s*" if token.get("rstrip") else "")
-        for token in sorted(tokens, key=lambda token: len(token["content"]), reverse=True)
-    ]
-    return "|".join(parts) or r"(?!)"
+@dataclass(frozen=True, slots=True)
+class _Control:
+    """A control token, and whether it eats the white space before or after it."""
+
+    id: int
+    eats_left: bool
+    eats_right: bool
+
+    @classmethod
+    def of(cls, token: dict[str, Any]) -> _Control:
+        return cls(int(token["id"]), bool(token.get("lstrip")), bool(token.get("rstrip")))
+
+
+def _plain(source: str) -> _Tokenizer:
+    """Return the library's tokenizer, which reads text that spells a control token as text."""
+    library = _Tokenizer.from_str(source)
+    library.no_truncation()
+    library.no_padding()
+    library.encode_special_tokens = True
+    return library
+
+
+def _amid(document: dict[str, Any]) -> tuple[_Tokenizer, bool] | None:
+    """Return a tokenizer for text in the middle of a text, where that makes a difference.
+
+    SentencePiece vocabularies put a space before a text. In the middle of one there is none, and
+    with the scheme "first" (the second value) there is none after a control token either.
+    """
+    outer = document.get("pre_tokenizer") or {}
+    steps = outer.get("pretokenizers") or [outer]
+    spaces = [step for step in steps if step.get("prepend_scheme", "never") != "never"]
+    if not spaces:
+        return None
+    once = any(step["prepend_scheme"] == "first" for step in spaces)
+    for step in spaces:
+        step["prepend_scheme"] = "never"
+    return _plain(json.dumps(document)), once
+
+
+def _ids(library: _Tokenizer, text: str) -> list[int]:
+    return list(library.encode(text, add_special_tokens=False).ids) if text else []
