@@ -9,6 +9,8 @@ import locale
 import os
 from typing import Any, Final, Literal
 
+from maloca.cli import doctor_texts
+
 Language = Literal["en", "es"]
 
 _VARIABLES: Final = ("MALOCA_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
@@ -23,7 +25,7 @@ def language() -> Language:
     return "es" if chosen.lower().startswith(("es", "spanish")) else "en"
 
 
-def t(key: str, **values: Any) -> str:
+def t(key: str, /, **values: Any) -> str:
     """Return the text of that key in the language in force, its placeholders filled."""
     return TEXTS[key][language()].format(**values)
 
@@ -136,9 +138,5 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
         "en": "{tokens} tokens · {speed} tokens/s · first after {ttft} ms",
         "es": "{tokens} tokens · {speed} tokens/s · el primero a los {ttft} ms",
     },
-    "doctor.all_well": {"en": "All is well.", "es": "Todo está bien."},
-    "doctor.summary": {
-        "en": "{fail} failed, {warn} to look at.",
-        "es": "{fail} con fallos, {warn} por revisar.",
-    },
+    **doctor_texts.TEXTS,
 }

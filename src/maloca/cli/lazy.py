@@ -84,4 +84,6 @@ def load(name: str) -> Any:
             hint="Install Maloca with its engine: `pip install 'maloca[engine]'`.",
         ) from error
     loaded.name = name
+    for each in (loaded, *getattr(loaded, "commands", {}).values()):
+        each.rich_markup_mode = None
     return loaded

@@ -17,6 +17,8 @@ app = typer.Typer(
     cls=LazyGroup,
     help="A house for your own language models, on your own machine.",
     no_args_is_help=True,
+    # Plain help: it starts sooner, reads well at any width, and looks the same in docs/cli.md.
+    rich_markup_mode=None,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
