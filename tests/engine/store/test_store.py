@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 from tokenizers import Tokenizer
 
-from maloca.core.errors import InvalidRequest, ModelFailed, ModelNotFound
+from maloca.core.errors import InvalidRequest, ModelFailed, ModelNotFound, Unavailable
 from maloca.engine.store.fake import END_OF_TEXT, IM_END, IM_START, install_fake
 from maloca.engine.store.names import check_name, name_from, safe_relative
+from maloca.engine.store.pull import pull
 from maloca.engine.store.store import ModelStore
 
 BAD_NAMES = [
@@ -276,3 +278,30 @@ def test_the_manifest_is_readable_by_a_person(store: ModelStore) -> None:
     text = (install_fake(store, "eco").folder / "manifest.json").read_text()
     assert json.loads(text)["licence"] == "Apache-2.0"
     assert text.count("\n") > 10
+
+
+def test_a_store_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    blocked = ModelStore(tmp_path / "file" / "models")
+    assert blocked.list() == []
+    with pytest.raises(Unavailable, match="Not a directory") as caught:
+        install_fake(blocked, "eco")
+    assert caught.value.info.code == "store_unwritable"
+    assert str(blocked.path) in caught.value.info.message
+    assert "MALOCA_MODELS_DIR" in (caught.value.info.hint or "")
+    with pytest.raises(Unavailable, match="Not a directory"):
+        pull(blocked, "smollm2-135m-instruct", source=tmp_path)
+
+
+def test_a_removal_that_the_disk_refuses_keeps_the_model(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = install_fake(store, "eco")
+
+    def refuse(_: Path, target: Path) -> None:
+        raise PermissionError(errno.EACCES, "in use", str(target))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(Unavailable, match="in use"):
+        store.remove("eco")
+    store.check(model, full=True)

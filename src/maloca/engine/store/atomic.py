@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -10,9 +11,39 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from maloca.core.errors import Unavailable
 from maloca.engine.store.names import check_name
 
 STAGING: Final = ".staging"
+
+
+@contextlib.contextmanager
+def disk_errors(root: Path) -> Iterator[None]:
+    """Turn what the disk refuses into an error that a user can act on.
+
+    Raises:
+        Unavailable: The disk is full, or the store cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise no_room(root, "it filled up meanwhile") from error
+        place = error.filename or root
+        raise Unavailable(
+            f"The model store {root} failed at {place}: {error.strerror or error}.",
+            code="store_unwritable",
+            hint="See that this user may read and write there, or set MALOCA_MODELS_DIR.",
+        ) from error
+
+
+def no_room(root: Path, detail: str) -> Unavailable:
+    """Return the error for a disk that is full, or would be."""
+    return Unavailable(
+        f"The disk of the model store {root} has no room: {detail}.",
+        code="disk_full",
+        hint="Free some space, or set MALOCA_MODELS_DIR to a folder on another disk.",
+    )
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import time
 from functools import cache
 from typing import Any, Final
 
-from maloca.engine.store.atomic import staging_folder
+from maloca.engine.store.atomic import disk_errors, staging_folder
 from maloca.engine.store.byte_level import byte_alphabet
 from maloca.engine.store.integrity import sha256_of
 from maloca.engine.store.manifest import (
@@ -53,7 +53,11 @@ def install_fake(
         dim: Length of a fake embedding; a chat model has none.
         options: Settings of the fake runtime; they land in the manifest's `options`.
     """
-    with store.lock(name), staging_folder(store.path, name) as staging:
+    with (
+        disk_errors(store.path),
+        store.lock(name),
+        staging_folder(store.path, name) as staging,
+    ):
         content = staging / "model"
         content.mkdir()
         (content / TOKENIZER).write_bytes(_tokenizer_json().encode())

@@ -6,15 +6,14 @@ on where it stopped.
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from maloca.core.errors import InvalidRequest, ModelFailed, ModelNotFound, Unavailable, Unsupported
-from maloca.engine.store.atomic import staging_folder
+from maloca.core.errors import InvalidRequest, ModelFailed, ModelNotFound, Unsupported
+from maloca.engine.store.atomic import disk_errors, no_room, staging_folder
 from maloca.engine.store.catalogue import Entry, catalogue
 from maloca.engine.store.fake import install_fake
 from maloca.engine.store.install import install_entry, install_gguf
@@ -60,15 +59,13 @@ def pull(
         source = Path(name_or_entry.removeprefix("file:")).expanduser()
         name_or_entry = name_from(source.stem)
     entry = name_or_entry if isinstance(name_or_entry, Entry) else _find(name_or_entry)
-    try:
+    with disk_errors(store.path):
         if source is not None and _is_gguf(source):
             name = entry.name if entry else check_name(str(name_or_entry))
             return _pull_gguf(store, name, entry, source, progress)
         if entry is None:
             raise _unknown(str(name_or_entry), source)
         model = _present(store, entry) or _pull_entry(store, entry, source, progress)
-    except OSError as error:
-        raise _failed_on_disk(store, error) from error
     _point_alias(store, entry)
     return model
 
@@ -171,26 +168,7 @@ def _check_room(store: ModelStore, needed: int) -> None:
     store.path.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(store.path).free
     if free < needed + _RESERVE:
-        raise _no_room(store, f"{_mib(needed + _RESERVE)} are needed and {_mib(free)} are free")
-
-
-def _no_room(store: ModelStore, detail: str) -> Unavailable:
-    return Unavailable(
-        f"The disk of the model store {store.path} has no room: {detail}.",
-        code="disk_full",
-        hint="Free some space, or set MALOCA_MODELS_DIR to a folder on another disk.",
-    )
-
-
-def _failed_on_disk(store: ModelStore, error: OSError) -> Unavailable:
-    """Return the error for a disk that did not do as told."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return _no_room(store, "it filled up during the pull")
-    return Unavailable(
-        f"The pull failed at {error.filename or store.path}: {error.strerror or error}.",
-        code="store_unwritable",
-        hint="See that this user may read the file, and may write to the model store.",
-    )
+        raise no_room(store.path, f"{_mib(needed + _RESERVE)} are needed and {_mib(free)} are free")
 
 
 def _is_gguf(source: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from maloca.core.errors import InvalidRequest, ModelFailed, ModelNotFound
-from maloca.engine.store.atomic import discard, publish, staging_folder, write_atomic
+from maloca.engine.store.atomic import discard, disk_errors, publish, staging_folder, write_atomic
 from maloca.engine.store.integrity import check_files, read_model
 from maloca.engine.store.manifest import MANIFEST, Manifest, StoredModel
 from maloca.engine.store.names import check_name
@@ -91,10 +91,11 @@ class ModelStore:
         Raises:
             InvalidRequest: The alias is no valid name, or is a model's own name.
             ModelNotFound: No model has that name.
+            Unavailable: The store cannot be written.
         """
         check_name(alias, what="alias")
         check_name(name)
-        with self._alias_lock():
+        with disk_errors(self._root), self._alias_lock():
             if (self._root / alias).exists():
                 raise InvalidRequest(
                     f"{alias!r} is a model's own name, so it cannot be an alias.",
@@ -115,6 +116,7 @@ class ModelStore:
         Raises:
             InvalidRequest: An alias points to it and `force` is not set, or `name` is an alias.
             ModelNotFound: No model has that name.
+            Unavailable: The store cannot be written.
         """
         check_name(name)
         if name in (aliases := self.aliases()):
@@ -126,7 +128,12 @@ class ModelStore:
         folder = self._root / name
         if not folder.is_dir() and not folder.is_symlink():
             raise self._not_found(name, name)
-        with self.lock(name), self._alias_lock(), staging_folder(self._root, name) as trash:
+        with (
+            disk_errors(self._root),
+            self.lock(name),
+            self._alias_lock(),
+            staging_folder(self._root, name) as trash,
+        ):
             if (used_by := self.aliases_of(name)) and not force:
                 quoted = ", ".join(map(repr, used_by))
                 raise InvalidRequest(
@@ -201,18 +208,20 @@ class ModelStore:
 
     def _folders(self) -> tuple[Path, ...]:
         """Return the folders that may be models, sorted; links are not followed."""
-        if not self._root.is_dir():
-            return ()
-        return tuple(
-            path
-            for path in sorted(self._root.iterdir())
-            if _is_valid(path.name) and path.is_dir() and not path.is_symlink()
-        )
+        with disk_errors(self._root):
+            if not self._root.is_dir():
+                return ()
+            return tuple(
+                path
+                for path in sorted(self._root.iterdir())
+                if _is_valid(path.name) and path.is_dir() and not path.is_symlink()
+            )
 
     def _holds(self, name: str) -> bool:
         """Whether a model's folder has that name."""
         folder = self._root / name
-        return _is_valid(name) and not folder.is_symlink() and (folder / MANIFEST).is_file()
+        with disk_errors(self._root):
+            return _is_valid(name) and not folder.is_symlink() and (folder / MANIFEST).is_file()
 
     def _write_aliases(self, aliases: dict[str, str]) -> None:
         """Replace the file of aliases."""
