@@ -21,10 +21,9 @@ class Detokenizer:
         """Return the text that these ids complete; empty while a character is unfinished."""
         parts: list[str] = []
         for token_id in ids:
-            text = self._stream.step(self._tokenizer.library, token_id)
-            if text is None:
-                self._held.append(token_id)
-            else:
+            self._held.append(token_id)
+            text = self._step(token_id)
+            if text is not None:
                 self._held.clear()
                 parts.append(text)
         return "".join(parts)
@@ -34,3 +33,13 @@ class Detokenizer:
         text = self._tokenizer.decode(self._held) if self._held else ""
         self._held.clear()
         return text.rstrip("\ufffd")
+
+    def _step(self, token_id: int) -> str | None:
+        try:
+            return self._stream.step(self._tokenizer.library, token_id)
+        except Exception:  # noqa: BLE001 - the library raises bare Exception
+            # With byte fallback a bad byte turns the good ones before it into bad ones too, but
+            # those have been said. What is held follows them as if it stood alone.
+            self._stream = DecodeStream(list(self._held), skip_special_tokens=True)
+            text = self._tokenizer.decode(self._held)
+            return None if text.endswith("\ufffd") else text
