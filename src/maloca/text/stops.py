@@ -21,11 +21,14 @@ class StopCutter:
         if self.stopped or not self._stops:
             return "" if self.stopped else text
         pending = self._held + text
-        found = [index for stop in self._stops if (index := pending.find(stop)) >= 0]
+        # The stop that is complete first counts, so that the split of the stream does not matter.
+        found = [
+            (index + len(stop), index) for stop in self._stops if (index := pending.find(stop)) >= 0
+        ]
         if found:
             self.stopped = True
             self._held = ""
-            return pending[: min(found)]
+            return pending[: min(found)[1]]
         keep = max(_overlap(pending, stop) for stop in self._stops)
         cut = len(pending) - keep
         self._held = pending[cut:]
