@@ -37,7 +37,7 @@ class ChatTemplate:
         self._variables = {"bos_token": bos, "eos_token": eos}
         try:
             self._template = _environment().from_string(source)
-        except jinja2.TemplateError as error:
+        except Exception as error:  # The compiler lets errors of Python's own through.
             raise ModelFailed(f"The model's chat template is not valid: {error}") from error
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
@@ -61,7 +61,7 @@ class ChatTemplate:
                 param="messages",
                 hint="Check the order of the roles.",
             ) from refusal
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, OverflowError) as error:
+        except Exception as error:  # A template is a program: it can fail in any way.
             raise InvalidRequest(
                 f"The model's chat template cannot render these messages: {error}",
                 param="messages",
