@@ -7,12 +7,14 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 from tokenizers import Tokenizer
 
 from maloca.core.errors import InvalidRequest, ModelFailed, ModelNotFound, Unavailable
 from maloca.engine.store.fake import END_OF_TEXT, IM_END, IM_START, install_fake
+from maloca.engine.store.manifest import StoredModel
 from maloca.engine.store.names import check_name, name_from, safe_relative
 from maloca.engine.store.pull import pull
 from maloca.engine.store.store import ModelStore
@@ -305,3 +307,19 @@ def test_a_removal_that_the_disk_refuses_keeps_the_model(
     with pytest.raises(Unavailable, match="in use"):
         store.remove("eco")
     store.check(model, full=True)
+
+
+def test_a_file_behind_a_linked_folder_is_not_the_models(store: ModelStore, tmp_path: Path) -> None:
+    model = install_fake(store, "eco")
+    file = msgspec.structs.replace(model.manifest.files[1], path="sub/tokenizer.json")
+    manifest = msgspec.structs.replace(model.manifest, files=[file])
+    nested = StoredModel(manifest, model.folder)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    model.tokenizer.rename(outside / "tokenizer.json")
+    (model.folder / "sub").symlink_to(outside, target_is_directory=True)
+    with pytest.raises(ModelFailed, match=r"sub/tokenizer\.json is not a plain file inside"):
+        store.check(nested)
+    (model.folder / "sub").unlink()
+    outside.rename(model.folder / "sub")
+    store.check(nested, full=True)
