@@ -13,6 +13,7 @@ from maloca.core.errors import ErrorInfo
 
 HEAD_BYTES: Final = 64 * 1024
 HEAD_SECONDS: Final = 30.0
+_SEPARATORS: Final = len(b": \r\n")
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -61,7 +62,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header, or one trailer of a chunked body."""
-        self._count(len(name) + len(value))
+        self._count(len(name) + len(value) + _SEPARATORS)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
