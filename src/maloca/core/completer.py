@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import sys
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -161,7 +162,7 @@ class Completion:
 
 
 async def collect(events: AsyncGenerator[Event, None]) -> Completion:
-    """Join a stream into one answer.
+    """Join a stream into one answer, and close it, so that its slot is free on return.
 
     Raises:
         MalocaError: The stream ended in `Failed`, or was cancelled by somebody else.
@@ -169,26 +170,27 @@ async def collect(events: AsyncGenerator[Event, None]) -> Completion:
     started: Started | None = None
     parts: list[str] = []
     usage: Usage | None = None
-    async for event in events:
-        match event:
-            case Started():
-                started = event
-            case Delta(text):
-                parts.append(text)
-            case Usage():
-                usage = event
-            case Failed(error):
-                raise error.to_exception()
-            case Cancelled(reason):
-                raise Unavailable(f"The generation was stopped: {reason}.", code="cancelled")
-            case Done(finish_reason=finish_reason, timings=timings):
-                if started is None or usage is None:
-                    break
-                return Completion(
-                    started=started,
-                    text="".join(parts),
-                    usage=usage,
-                    finish_reason=finish_reason,
-                    timings=timings,
-                )
+    async with aclosing(events):
+        async for event in events:
+            match event:
+                case Started():
+                    started = event
+                case Delta(text):
+                    parts.append(text)
+                case Usage():
+                    usage = event
+                case Failed(error):
+                    raise error.to_exception()
+                case Cancelled(reason):
+                    raise Unavailable(f"The generation was stopped: {reason}.", code="cancelled")
+                case Done(finish_reason=finish_reason, timings=timings):
+                    if started is None or usage is None:
+                        break
+                    return Completion(
+                        started=started,
+                        text="".join(parts),
+                        usage=usage,
+                        finish_reason=finish_reason,
+                        timings=timings,
+                    )
     raise Unavailable("The stream ended without a terminal event.", code="stream_broken")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_URL_PASSWORD: Final = re.compile("//[^/@]*@")
 
 
 class BadSetting(Exception):
@@ -40,6 +43,7 @@ def _strong(token: SecretStr | None) -> SecretStr | None:
 CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Port = Annotated[int, Field(ge=0, le=65535, description="0 takes a free port.")]
 Token = Annotated[SecretStr | None, AfterValidator(_strong)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -87,8 +91,11 @@ class Settings(BaseSettings):
 
 def _explain(problem: Any, prefix: str) -> str:
     """Say which variable has which value, and what it should be; never show a secret."""
-    name = str(problem["loc"][0]).upper() if problem["loc"] else "SETTINGS"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not problem["loc"]:
+        return f"{message}."  # Of several settings together; it names them itself.
+    name = str(problem["loc"][0]).upper()
     variable = name if name.startswith("MALOCA_") else prefix + name
     value = "(hidden)" if "TOKEN" in variable or "KEY" in variable else repr(problem["input"])
-    message = problem["msg"].removeprefix("Value error, ")
+    value = _URL_PASSWORD.sub("//(hidden)@", value)
     return f"{variable}={value} cannot be used: {message}."

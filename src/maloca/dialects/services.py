@@ -5,6 +5,7 @@ The service's lifespan yields them as state; routes receive them as typed depend
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, TypedDict
 
 from fastapi import Depends, Request
@@ -15,6 +16,7 @@ from maloca.core.completer import Completer, Embedder, ModelLister, TokenCounter
 from maloca.core.errors import InvalidRequest
 
 MAX_BUDGET_MS: Final = 24 * 3600 * 1000
+_MILLISECONDS: Final = re.compile("[0-9]{1,12}")
 
 
 class Services(TypedDict):
@@ -56,7 +58,7 @@ def _budget(request: Request) -> Budget | None:
     given = request.headers.get(BUDGET_MS)
     if given is None:
         return None
-    if not given.isascii() or not given.isdigit() or not 0 < int(given[:12]) <= MAX_BUDGET_MS:
+    if not _MILLISECONDS.fullmatch(given) or not 0 < int(given) <= MAX_BUDGET_MS:
         raise InvalidRequest(
             f"{BUDGET_MS}: {given[:40]!r} is not a number of milliseconds.",
             param=BUDGET_MS,

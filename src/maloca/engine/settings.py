@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from maloca.core.home import models_dir
-from maloca.core.settings import Port, Settings, Token, is_loopback
+from maloca.core.settings import Port, Seconds, Settings, Token, is_loopback
 
 
 class EngineSettings(Settings):
@@ -44,19 +44,19 @@ class EngineSettings(Settings):
     threads: int = Field(
         default=0, ge=0, le=1024, description="Threads per worker; 0 lets it choose."
     )
-    load_timeout: float = Field(default=600, gt=0, description="Seconds that a load may take.")
-    step_timeout: float = Field(
-        default=60, gt=0, description="Seconds without a sign of life before a worker is replaced."
+    load_timeout: Seconds = Field(default=600, description="Seconds that a load may take.")
+    step_timeout: Seconds = Field(
+        default=60, description="Seconds without a sign of life before a worker is replaced."
     )
-    request_timeout: float = Field(
-        default=600, gt=0, description="Seconds that a request without a budget may take."
+    request_timeout: Seconds = Field(
+        default=600, description="Seconds that a request without a budget may take."
     )
 
     @model_validator(mode="after")
     def _guard_the_network(self) -> Self:
         if not is_loopback(self.host) and self.token is None:
             raise ValueError(
-                f"host {self.host} can be reached from other machines, so a token is needed: "
-                "set MALOCA_ENGINE_TOKEN, or use 127.0.0.1"
+                f"MALOCA_ENGINE_HOST={self.host!r} can be reached from other machines, so a "
+                "token is needed: set MALOCA_ENGINE_TOKEN, or use 127.0.0.1"
             )
         return self

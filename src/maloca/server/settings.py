@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, HttpUrl
 
-from maloca.core.settings import Port, Settings, Token, is_loopback
+from maloca.core.settings import Port, Seconds, Settings, Token, is_loopback
 
 
 def _loopback_only(host: str) -> str:
@@ -29,6 +29,6 @@ class ServerSettings(Settings):
         default=HttpUrl("http://127.0.0.1:8001"), description="Where the engine listens."
     )
     engine_token: Token = Field(default=None, description="The engine's bearer token.")
-    request_timeout: float = Field(
-        default=600, gt=0, description="Seconds that an answer may take in all."
+    request_timeout: Seconds = Field(
+        default=600, description="Seconds that an answer may take in all."
     )
