@@ -112,13 +112,17 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return response
 
 
-def unexpected(path: str) -> Response:
-    """Return the response for a defect of ours; what it was stays in the log."""
-    info = ErrorInfo(
+def defect() -> ErrorInfo:
+    """Return the error for a defect of ours; what it was stays in the log."""
+    return ErrorInfo(
         message="Something went wrong inside the service.",
         hint="The log has the details under this response's X-Request-Id.",
     )
-    return response_for(path, info)
+
+
+def unexpected(path: str) -> Response:
+    """Return the response for a defect of ours."""
+    return response_for(path, defect())
 
 
 def _shorten(text: str) -> str:

@@ -91,7 +91,9 @@ class Guard:
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
         wanted = self._token.get_secret_value().encode()
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), wanted)
+        # Headers were decoded as Latin-1; these are the bytes that the client sent.
+        sent = given.strip().encode("latin-1")
+        return scheme.lower() == "bearer" and hmac.compare_digest(sent, wanted)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, info: ErrorInfo) -> None:

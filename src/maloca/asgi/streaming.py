@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+import structlog
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
-from maloca.asgi.errors import response_for
+from maloca.asgi.errors import defect, response_for
 from maloca.core.errors import ErrorInfo, MalocaError
 from maloca.core.events import Cancelled, Delta, Done, Event, Failed
 
@@ -22,6 +23,8 @@ _KEEP_ALIVE: Final = b": keep-alive\n\n"
 _CLIENT_CLOSED: Final = 499
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 class ClientGone(MalocaError):
@@ -129,8 +132,14 @@ class EventStream(Response):
                 await self._write(send, _KEEP_ALIVE)
         except MalocaError as error:
             return Failed(error.info)
+        except Exception:
+            # The status is out already; the client still gets its one terminal event.
+            log.exception("unexpected_error_in_stream")
+            return Failed(defect())
         finally:
+            # A generator that still runs cannot be closed: wait until it has heard.
             following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
     async def _write(self, send: Send, body: bytes) -> None:
         if body:
