@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import openvino as ov
 import pytest
 from tests.engine.runtimes.tiny_bert import (
     CONFIG,
@@ -140,6 +141,17 @@ class TestOptions:
         assert name in message
         assert repr(value) in message
         assert "pooling, normalize, threads, precision" in message
+
+    def test_bf16_is_close_or_refused(
+        self, tiny: Path, runtime: OpenVinoEmbedding, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fast = spec(tiny, precision="bf16")
+        if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            cosines = (vectors(OpenVinoEmbedding(fast), TEXTS) * vectors(runtime, TEXTS)).sum(1)
+            assert 0.99 < cosines.min() < 0.9999999
+            monkeypatch.setattr(ov.Core, "get_property", lambda *_: ["FP32", "INT8"])
+        with pytest.raises(ModelLoadError, match="bf16, which this processor cannot compute in"):
+            OpenVinoEmbedding(fast)
 
 
 class TestDamage:

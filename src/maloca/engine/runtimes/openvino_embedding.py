@@ -40,13 +40,13 @@ class EmbeddingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         pooling: The mean of a text's token vectors, or the vector of its first token.
         normalize: Whether vectors get unit length.
         threads: Processor threads; None lets OpenVINO take every core.
-        precision: Of the arithmetic.
+        precision: Of the arithmetic; "bf16" needs a processor that computes in it.
     """
 
     pooling: Pooling = "mean"
     normalize: bool = True
     threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
-    precision: Literal["f32"] = "f32"
+    precision: Literal["f32", "bf16"] = "f32"
 
 
 class OpenVinoEmbedding(EmbeddingRuntime):
@@ -63,12 +63,13 @@ class OpenVinoEmbedding(EmbeddingRuntime):
         Raises:
             ModelLoadError: The files are damaged, or ask for what is not supported.
         """
-        options = _options(spec)
+        core = ov.Core()
+        options = _options(spec, core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"))
         path = _choose(Path(spec.weights), Path(spec.folder))
-        encoder, self._vocabulary, positions = _read(path)
+        encoder, self._vocabulary, positions = _read(core, path)
         try:
             model = sentence_model(encoder, options.pooling, normalize=options.normalize)
-            compiled = ov.Core().compile_model(model, DEVICE, _settings(options))
+            compiled = core.compile_model(model, DEVICE, _settings(options))
         except (ModelLoadError, RuntimeError) as error:
             raise ModelLoadError(f"{path} cannot be run: {_brief(error)}") from error
         self._types = [port.get_element_type().to_dtype() for port in compiled.inputs]
@@ -130,15 +131,23 @@ class OpenVinoEmbedding(EmbeddingRuntime):
         return int(vectors.shape[-1])
 
 
-def _options(spec: ModelSpec) -> EmbeddingOptions:
+def _options(spec: ModelSpec, device_can: Sequence[str]) -> EmbeddingOptions:
+    """Return the spec's options, which must be known and within what the device can do."""
     try:
-        return msgspec.convert(spec.options, EmbeddingOptions)
+        options = msgspec.convert(spec.options, EmbeddingOptions)
     except msgspec.ValidationError as error:
         known = ", ".join(EmbeddingOptions.__struct_fields__)
         raise ModelLoadError(
-            f"the options {spec.options} of {spec.name} cannot be used: {error}. "
-            f"There are {known}; precision is f32, pooling is mean or cls."
+            f"the options {spec.options} of {spec.name} cannot be used: {error}. There are "
+            f"{known}; pooling is mean or cls, precision is f32 or bf16."
         ) from None
+    # OpenVINO itself would fall back to float32 without a word.
+    if options.precision.upper() not in {"F32", *device_can}:
+        raise ModelLoadError(
+            f"precision is {options.precision}, which this processor cannot compute in; "
+            f"set precision to f32 for {spec.name}."
+        )
+    return options
 
 
 def _choose(weights: Path, folder: Path) -> Path:
@@ -151,7 +160,7 @@ def _choose(weights: Path, folder: Path) -> Path:
     return next((path for path in shipped if path.is_file()), weights)
 
 
-def _read(path: Path) -> tuple[ov.Model, int, int | None]:
+def _read(core: ov.Core, path: Path) -> tuple[ov.Model, int, int | None]:
     """Return the encoder, the size of its vocabulary and the positions that it has, if known."""
     if path.suffix == ".safetensors":
         config = BertConfig.read(path.with_name(CONFIG))
@@ -159,7 +168,7 @@ def _read(path: Path) -> tuple[ov.Model, int, int | None]:
     if not path.is_file():
         raise ModelLoadError(f"{path} is missing.")
     try:
-        return ov.Core().read_model(path), MAX_TOKEN_ID, None
+        return core.read_model(path), MAX_TOKEN_ID, None
     except RuntimeError as error:
         raise ModelLoadError(f"OpenVINO cannot read {path}: {_brief(error)}") from error
 
