@@ -142,9 +142,9 @@ class Child(asyncio.SubprocessProtocol):
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             self._line(line)
-        while len(self._buffer) > _LINE_BYTES:
-            self._line(self._buffer[:_LINE_BYTES])
-            self._buffer = self._buffer[_LINE_BYTES:]
+        if len(self._buffer) > _LINE_BYTES:
+            self._line(self._buffer)
+            self._buffer = b""
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """Note the end of the output."""
@@ -165,11 +165,14 @@ class Child(asyncio.SubprocessProtocol):
         return self._transport
 
     def _line(self, raw: bytes) -> None:
-        # A log line may quote a user's text; it must not drive the terminal that shows it.
-        line = visible(raw.decode("utf-8", "replace").rstrip("\r"))
-        self.last_lines.append(line)
-        self._log.emit(logging.makeLogRecord({"msg": line}))
-        self._echo(self.service.name, line)
+        """Pass a line on, in pieces when it is very long."""
+        text = raw.decode("utf-8", "replace").rstrip("\r")
+        for start in range(0, max(1, len(text)), _LINE_BYTES):
+            # A log line may quote a user's text; it must not drive the terminal that shows it.
+            line = visible(text[start : start + _LINE_BYTES])
+            self.last_lines.append(line)
+            self._log.emit(logging.makeLogRecord({"msg": line}))
+            self._echo(self.service.name, line)
 
     def _ask(self) -> None:
         with contextlib.suppress(ProcessLookupError, OSError):

@@ -97,6 +97,7 @@ class Supervisor:
         self._reporter = reporter
         self._limits = limits or Limits()
         self._children: dict[str, Child] = {}
+        self._starting: set[asyncio.Task[Child]] = set()
         self._once_ready: set[str] = set()
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
@@ -166,6 +167,14 @@ class Supervisor:
             delay = min(2 * delay, self._limits.most_delay)
 
     async def _start(self, service: Service) -> Child:
+        # A start that is cancelled half-way would leave behind what the process has started
+        # by then, so it is always finished, and `_end` waits for it.
+        starting = asyncio.ensure_future(self._launch(service))
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
+        return await asyncio.shield(starting)
+
+    async def _launch(self, service: Service) -> Child:
         log = self._logs / f"{service.name}.log"
         try:
             child = await Child.start(service, log=log, echo=self._echo)
@@ -225,7 +234,7 @@ class Supervisor:
         self._stop.set()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._starting, return_exceptions=True)
         self._tell(self._reporter.stopping)
         # The last to start may depend on the first, and is therefore the first to stop.
         for service in reversed(self._services):
