@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class Script:
         replies: Taken one for each request; then `default`.
         engine: What /health says of the engine.
         requests: Bodies of the chat requests, in order.
-        closed: Requests whose client went away before the end.
+        closed: The questions of those requests whose client went away before the end.
     """
 
     replies: deque[Reply] = field(default_factory=deque)
@@ -75,7 +75,7 @@ class Script:
     engine: str = "ready"
     models: list[dict[str, Any]] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
-    closed: int = 0
+    closed: list[str] = field(default_factory=list)
 
     def reset(self) -> None:
         """Forget the last test."""
@@ -84,7 +84,13 @@ class Script:
         self.engine = "ready"
         self.models = [listed("default"), listed(MODEL), listed("mini", "embedding")]
         self.requests.clear()
-        self.closed = 0
+        self.closed.clear()
+
+    async def until(self, seen: Callable[[], bool]) -> None:
+        """Wait until the server has seen something; fail after ten seconds."""
+        async with asyncio.timeout(10):
+            while not seen():
+                await asyncio.sleep(0.01)
 
     def answer(self, *replies: Reply) -> None:
         """Answer the next requests so."""
@@ -118,6 +124,8 @@ async def _events(reply: Reply) -> AsyncIterator[bytes]:
     if reply.hold:
         await asyncio.Event().wait()
     if reply.cut:
+        # A browser drops what it has not read yet when the connection breaks.
+        await asyncio.sleep(0.2)
         return
     if reply.fail:
         yield _event("failed", error=reply.fail)
@@ -129,8 +137,9 @@ async def _events(reply: Reply) -> AsyncIterator[bytes]:
 class _Stream(Response):
     """A scripted stream. A cut one never ends its body, so uvicorn closes the connection."""
 
-    def __init__(self, script: Script, reply: Reply) -> None:
+    def __init__(self, script: Script, question: str, reply: Reply) -> None:
         super().__init__(media_type="text/event-stream")
+        self._question = question
         self._script = script
         self._reply = reply
 
@@ -139,7 +148,7 @@ class _Stream(Response):
         gone = asyncio.ensure_future(self._gone(receive))
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            self._script.closed += 1
+            self._script.closed.append(self._question)
         for task in (work, gone):
             task.cancel()
         await asyncio.gather(work, gone, return_exceptions=True)
@@ -173,12 +182,13 @@ def create_app(script: Script, page: Path) -> FastAPI:
         return JSONResponse({"object": "list", "data": script.models})
 
     async def stream(request: Request) -> Response:
-        script.requests.append(await request.json())
+        body = await request.json()
+        script.requests.append(body)
         reply = script.replies.popleft() if script.replies else script.default
         if reply.refuse:
             status, info = reply.refuse
             return JSONResponse({"error": info}, status_code=status)
-        return _Stream(script, reply)
+        return _Stream(script, body["messages"][-1]["content"], reply)
 
     app = FastAPI(title="Scripted server", openapi_url=None)
     app.add_middleware(SecurityHeaders)

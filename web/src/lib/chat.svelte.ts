@@ -12,6 +12,8 @@ import type { ErrorInfo, StreamEvent, WireMessage } from "./wire";
 /** While an answer grows it is kept this often. */
 const SAVE_MS = 1000;
 const DRAFT_MS = 250;
+/** How long a page that begins to close may take; after that it has stayed. */
+const LEAVING_MS = 2000;
 
 export interface Undo {
   kind: "cleared" | "edited";
@@ -32,11 +34,17 @@ class Chat {
   #abort: AbortController | null = null;
   #draftTimer: ReturnType<typeof setTimeout> | undefined;
   #saveTimer: ReturnType<typeof setTimeout> | undefined;
+  #leaving = false;
 
   /** Brings back what was kept. Call once. */
   start(): void {
     this.#load();
     this.draft = loadDraft();
+    addEventListener("beforeunload", () => {
+      // The browser is about to cut the connection, and that is nobody's fault.
+      this.#leaving = true;
+      setTimeout(() => (this.#leaving = false), LEAVING_MS);
+    });
     addEventListener("pagehide", () => this.#save());
     addEventListener("storage", ({ key }) => {
       // Another tab went on with the conversation: follow it, unless this one is speaking.
@@ -141,6 +149,7 @@ class Chat {
     } catch (error) {
       show.flush();
       if (abort.signal.aborted) answer.status = "stopped";
+      else if (this.#leaving) answer.status = "interrupted";
       else fail(answer, error);
     }
     if (answer.error) health.check();

@@ -8,11 +8,15 @@ class Follower {
 
   #lastY = 0;
 
-  /** Follows the growth of the page. An attachment: returns how to let go. */
-  watch = (): (() => void) => {
+  /**
+   * Follows the growth of the page while there is something to follow.
+   *
+   * @returns How to let go.
+   */
+  watch(wanted: () => boolean): () => void {
     history.scrollRestoration = "manual";
     const sizes = new ResizeObserver(() => {
-      if (this.following) this.#toEnd();
+      if (this.following && wanted()) this.#toEnd();
     });
     sizes.observe(document.body);
     const scrolled = (): void => this.#scrolled();
@@ -21,7 +25,7 @@ class Follower {
       sizes.disconnect();
       removeEventListener("scroll", scrolled);
     };
-  };
+  }
 
   /** Goes to the end and stays there. */
   follow(): void {

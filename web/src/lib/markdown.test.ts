@@ -124,6 +124,11 @@ describe("rendering", () => {
     }
   });
 
+  it("keeps how columns are aligned and where a list begins", () => {
+    expect(html("|a|\n|-:|\n|1|")).toContain('<td align="right">');
+    expect(html("7. siete")).toContain('<ol start="7">');
+  });
+
   it("shows task lists without form controls", () => {
     const out = html("- [x] hecho\n- [ ] falta");
     expect(out).toContain("☑");

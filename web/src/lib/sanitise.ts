@@ -14,7 +14,8 @@ const TAGS = [
   ...["s", "samp", "small", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td"],
   ...["tfoot", "th", "thead", "tr", "u", "ul", "var"],
 ];
-const ATTRIBUTES = ["href", "title", "class", "align", "start", "lang", "dir", "open"];
+const PLAIN = ["align", "start", "lang", "dir", "open"];
+const ATTRIBUTES = ["href", "title", "class", ...PLAIN];
 const CLASSES =
   /^(?:hljs|hljs-[\w-]+|language-[\w#+.-]+|function_|class_|inherited__|scroll|task)$/;
 const SCHEMES = new Set(["http:", "https:", "mailto:"]);
@@ -75,6 +76,8 @@ export function sanitise(html: string): string {
   return purify.sanitize(html, {
     ALLOWED_TAGS: TAGS,
     ALLOWED_ATTR: ATTRIBUTES,
+    // DOMPurify holds every other value against the schemes below, as if it could be an address.
+    ADD_URI_SAFE_ATTR: PLAIN,
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,

@@ -67,7 +67,6 @@ export const en = {
   "announce.stopped": "The answer was stopped.",
   "announce.failed": "The answer failed: {text}",
 
-  "health.lit": "The fire is lit: ready to answer",
   "health.loadingTitle": "The model is loading.",
   "health.loadingBody": "That takes some seconds. You can write already.",
   "health.downTitle": "The engine is not running.",
@@ -78,7 +77,6 @@ export const en = {
     "Start it with {command}. This page notices when it is back, and your draft is kept.",
   "health.back": "The engine is back.",
   "health.loaded": "The model is ready.",
-  "health.unknown": "Looking for the engine…",
 
   "error.unavailable": "The engine cannot answer at the moment. Your message is kept.",
   "error.unreachable": "The server cannot be reached. Your message is kept.",
@@ -109,13 +107,11 @@ export const en = {
 
   "settings.title": "Settings",
   "settings.close": "Close",
-  "settings.look": "Look",
   "settings.theme": "Colours",
   "settings.themeSystem": "System",
   "settings.themeLight": "Light",
   "settings.themeDark": "Dark",
   "settings.language": "Language",
-  "settings.answers": "Answers",
   "settings.temperature": "Temperature",
   "settings.temperatureHelp": "Low stays close to the likeliest words, high wanders.",
   "settings.maxTokens": "Longest answer, in tokens",
@@ -124,7 +120,6 @@ export const en = {
   "settings.system": "Instructions for the model",
   "settings.systemPlaceholder": "For example: You are a patient teacher. Answer briefly.",
   "settings.systemHelp": "They go before every conversation.",
-  "settings.keys": "Keyboard",
   "settings.shortcuts": "Single-key shortcuts",
   "settings.shortcutsHelp": "Turns / and ? and ↑ on or off. Enter and Esc always work.",
   "settings.reset": "Back to the defaults",
@@ -137,7 +132,6 @@ export const en = {
   "keys.slash": "Go to the message box",
   "keys.up": "In an empty box: edit your last message",
   "keys.question": "Show this list",
-  "keys.off": "Single-key shortcuts are off.",
 } as const;
 
 export type MessageKey = keyof typeof en;

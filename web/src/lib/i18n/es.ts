@@ -69,7 +69,6 @@ export const es: Dictionary = {
   "announce.stopped": "La respuesta se detuvo.",
   "announce.failed": "La respuesta falló: {text}",
 
-  "health.lit": "El fuego está encendido: lista para responder",
   "health.loadingTitle": "El modelo se está cargando.",
   "health.loadingBody": "Tarda unos segundos. Ya puedes ir escribiendo.",
   "health.downTitle": "El motor no está en marcha.",
@@ -80,7 +79,6 @@ export const es: Dictionary = {
     "Enciéndelo con {command}. Esta página se da cuenta cuando vuelve, y tu borrador queda guardado.",
   "health.back": "El motor ha vuelto.",
   "health.loaded": "El modelo está listo.",
-  "health.unknown": "Buscando el motor…",
 
   "error.unavailable": "El motor no puede responder en este momento. Tu mensaje queda guardado.",
   "error.unreachable": "No se puede llegar al servidor. Tu mensaje queda guardado.",
@@ -114,13 +112,11 @@ export const es: Dictionary = {
 
   "settings.title": "Ajustes",
   "settings.close": "Cerrar",
-  "settings.look": "Aspecto",
-  "settings.theme": "Colores",
-  "settings.themeSystem": "Del sistema",
-  "settings.themeLight": "Claros",
-  "settings.themeDark": "Oscuros",
+  "settings.theme": "Tema",
+  "settings.themeSystem": "Sistema",
+  "settings.themeLight": "Claro",
+  "settings.themeDark": "Oscuro",
   "settings.language": "Idioma",
-  "settings.answers": "Respuestas",
   "settings.temperature": "Temperatura",
   "settings.temperatureHelp": "Baja: elige las palabras más probables. Alta: se aventura.",
   "settings.maxTokens": "Respuesta más larga, en tokens",
@@ -130,7 +126,6 @@ export const es: Dictionary = {
   "settings.systemPlaceholder":
     "Por ejemplo: Eres una maestra paciente. Responde en pocas palabras.",
   "settings.systemHelp": "Van antes de cada conversación.",
-  "settings.keys": "Teclado",
   "settings.shortcuts": "Atajos de una sola tecla",
   "settings.shortcutsHelp": "Activa o desactiva / y ? y ↑. Enter y Esc siempre funcionan.",
   "settings.reset": "Volver a los valores iniciales",
@@ -143,5 +138,4 @@ export const es: Dictionary = {
   "keys.slash": "Ir al cuadro de mensaje",
   "keys.up": "Con el cuadro vacío: editar tu último mensaje",
   "keys.question": "Mostrar esta lista",
-  "keys.off": "Los atajos de una sola tecla están desactivados.",
 };

@@ -32,6 +32,20 @@ describe("the dictionaries", () => {
   });
 });
 
+describe("the page", () => {
+  it("says every message", () => {
+    const sources = import.meta.glob<string>(["/src/**/*.{svelte,ts}", "!/src/lib/i18n/e[ns].ts"], {
+      query: "?raw",
+      import: "default",
+      eager: true,
+    });
+    const page = Object.values(sources).join("\n");
+    // Errors are found by their code, and plurals by their count.
+    const chosen = /^error\.|\.(?:one|other)$/;
+    expect(keys.filter((key) => !chosen.test(key) && !page.includes(`"${key}"`))).toEqual([]);
+  });
+});
+
 describe("t", () => {
   it("fills in values and follows the language", () => {
     expect(t("status.length", { n: 1234 })).toBe("It reached the limit of 1,234 tokens.");
