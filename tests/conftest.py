@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from maloca.asgi.listening import listen
 from maloca.core import home
 from maloca.engine.app import create_app as create_engine
 from maloca.engine.settings import EngineSettings
@@ -52,7 +52,7 @@ class LiveApp:
 
     def __init__(self, app: FastAPI, port: int = 0) -> None:
         self.app = app
-        self._socket = socket.create_server(("127.0.0.1", port))
+        self._socket = listen("127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
             app, log_config=None, lifespan="on", loop="asyncio", timeout_graceful_shutdown=2

@@ -22,6 +22,8 @@ from maloca.core.errors import (
 )
 
 _OPENAI_PREFIX: Final = "/v1/"
+# Errors from below name the fields of the core.
+_OPENAI_NAMES: Final = {"texts": "input", "max_new_tokens": "max_completion_tokens"}
 _SHOWN_VALUE: Final = 80
 
 
@@ -54,6 +56,10 @@ def status_for(path: str, info: ErrorInfo) -> int:
 def response_for(path: str, info: ErrorInfo) -> Response:
     """Return the response of an error under a path."""
     headers = {}
+    if path.startswith(_OPENAI_PREFIX) and info.param is not None:
+        field, bracket, index = info.param.partition("[")
+        name = _OPENAI_NAMES.get(field, field) + bracket + index
+        info = msgspec.structs.replace(info, param=name)
     if info.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(info.retry_after))
     return Response(

@@ -10,6 +10,7 @@ from maloca.core.sampling import MAX_SEED, MAX_STOP_STRINGS
 
 MAX_NEW_TOKENS_LIMIT: Final = 1_000_000
 MAX_STOP_LENGTH: Final = 256
+MAX_TEXTS: Final = 2048
 
 
 class Strict(BaseModel):
@@ -18,7 +19,8 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-def _no_nul(text: str) -> str:
+def no_nul(text: str) -> str:
+    """Refuse NUL, which ends a text for the native libraries below."""
     if "\0" in text:
         raise ValueError("a text must not contain NUL characters")
     return text
@@ -33,7 +35,7 @@ def _as_stops(value: str | list[str] | None) -> tuple[str, ...]:
     return tuple(stops)
 
 
-Text = Annotated[str, AfterValidator(_no_nul)]
+Text = Annotated[str, AfterValidator(no_nul)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 NewTokens = Annotated[int, Field(ge=1, le=MAX_NEW_TOKENS_LIMIT)]
 Temperature = Annotated[float, Field(ge=0, le=2)]

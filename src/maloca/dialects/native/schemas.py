@@ -11,6 +11,7 @@ from maloca.core.completer import Completion, CompletionRequest
 from maloca.core.messages import Message
 from maloca.core.sampling import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Sampling
 from maloca.dialects.fields import (
+    MAX_TEXTS,
     Name,
     NewTokens,
     Penalty,
@@ -126,7 +127,7 @@ class GenerateRead(BaseModel):
 class EmbedRequest(Strict):
     """Texts to embed."""
 
-    texts: Annotated[list[Text], Field(max_length=2048)]
+    texts: Annotated[list[Text], Field(max_length=MAX_TEXTS)]
     model: Name = "embedding"
     encoding: Literal["float", "base64"] = Field(
         default="float",

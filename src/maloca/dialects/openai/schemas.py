@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from maloca.core.budget import Budget
 from maloca.core.completer import CompletionRequest
@@ -16,6 +16,7 @@ from maloca.core.errors import Unsupported
 from maloca.core.messages import Message, Role
 from maloca.core.sampling import Sampling
 from maloca.dialects.fields import (
+    MAX_TEXTS,
     Name,
     NewTokens,
     Penalty,
@@ -25,6 +26,7 @@ from maloca.dialects.fields import (
     Temperature,
     Text,
     TopP,
+    no_nul,
 )
 
 _ROLES: Final[dict[str, Role]] = {
@@ -159,11 +161,21 @@ class ChatCompletionRequest(Strict):
         )
 
 
+def _few_clean_texts(given: str | list[Any]) -> str | list[Any]:
+    """Check what is text here; token ids are refused later, with advice."""
+    if len(given) > MAX_TEXTS and isinstance(given, list):
+        raise ValueError(f"at most {MAX_TEXTS} texts are possible")
+    for text in given:
+        if isinstance(text, str):
+            no_nul(text)
+    return given
+
+
 class EmbeddingsRequest(Strict):
     """Texts to embed."""
 
     model: Name
-    input: Text | Annotated[list[Text], Field(max_length=2048)] | list[Any]
+    input: Annotated[Text | list[Any], AfterValidator(_few_clean_texts)]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1, le=65_536)] | None = None
     user: Any = None
