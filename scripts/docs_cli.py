@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from typer.core import TyperGroup
+from typer.testing import CliRunner
 
 from maloca.cli.lazy import COMMANDS, load
+from maloca.cli.main import app
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "cli.md"
 _BLOCK = re.compile(r"(<!-- help: (?P<command>maloca[a-z -]*) -->\n```text\n).*?(```\n)", re.DOTALL)
@@ -33,17 +32,11 @@ def commands() -> list[str]:
 
 def help_of(command: str) -> str:
     """Return what `--help` prints, 80 columns wide and without colour."""
-    plain = {"COLUMNS": "80", "TERMINAL_WIDTH": "80", "NO_COLOR": "1", "TERM": "dumb"}
-    done = subprocess.run(
-        [sys.executable, "-m", "maloca.cli.main", *command.split()[1:], "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        encoding="utf-8",
-        env={**os.environ, **plain, "PYTHONIOENCODING": "utf-8"},
-    )
-    lines = [line.rstrip() for line in done.stdout.splitlines()]
-    return "\n".join(lines).strip("\n") + "\n"
+    runner = CliRunner(env={"COLUMNS": "80", "TERMINAL_WIDTH": "80", "NO_COLOR": "1"})
+    done = runner.invoke(app, [*command.split()[1:], "--help"], prog_name="maloca")
+    if done.exit_code:
+        raise SystemExit(f"`{command} --help` ended with {done.exit_code}: {done.output}")
+    return done.stdout.strip("\n") + "\n"
 
 
 def render(document: str) -> str:
@@ -55,9 +48,7 @@ def render(document: str) -> str:
     documented = [match["command"] for match in _BLOCK.finditer(document)]
     if differing := set(commands()) ^ set(documented):
         raise SystemExit(f"{DOCUMENT.name}: blocks and commands differ: {sorted(differing)}")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        texts = dict(zip(documented, pool.map(help_of, documented), strict=True))
-    return _BLOCK.sub(lambda match: match[1] + texts[match["command"]] + match[3], document)
+    return _BLOCK.sub(lambda match: match[1] + help_of(match["command"]) + match[3], document)
 
 
 def main() -> None:

@@ -58,8 +58,8 @@ class LazyGroup(TyperGroup):
             console.fail(failure)
             raise typer.Exit(1) from failure
         except Exception as failure:
-            # BadSetting brings pydantic in, which `--help` should not pay for; whoever raised
-            # it has imported it already.
+            # BadSetting brings pydantic-settings in, which `--help` should not pay for; whoever
+            # raised it has imported it already.
             settings = sys.modules.get("maloca.core.settings")
             if settings is None or not isinstance(failure, settings.BadSetting):
                 raise
