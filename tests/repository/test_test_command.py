@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,8 +156,13 @@ def test_ctrl_c_is_left_to_pytest_which_ends_in_its_own_way(ready: Checkout) -> 
         " echo running; while :; do sleep 0.1; done ;; esac ;; esac\n"
     )
     ready.write(".venv/bin/python", pytest_stand_in)
+    # A shell's background jobs ignore Ctrl-C, and whoever they start does too unless told.
+    heard = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     with subprocess.Popen(
-        ready.command("test-fast"),
+        [sys.executable, "-c", heard, *ready.command("test-fast")],
         env=ready.environment,
         stdout=subprocess.PIPE,
         text=True,
