@@ -23,7 +23,7 @@ from typing import ClassVar
 import msgspec
 
 
-class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
     """An error as it travels: over the wire, and inside a terminal `Failed` event.
 
     Attributes:
