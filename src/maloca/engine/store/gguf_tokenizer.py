@@ -62,7 +62,7 @@ class _Family:
 
 
 def _gpt2() -> PreTokenizer:
-    from tokenizers.pre_tokenizers import ByteLevel  # noqa: PLC0415
+    from tokenizers.pre_tokenizers import ByteLevel  # noqa: PLC0415 - see above
 
     return ByteLevel(add_prefix_space=False, use_regex=True)
 

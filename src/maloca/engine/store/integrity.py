@@ -25,7 +25,7 @@ def read_model(folder: Path) -> StoredModel:
     path = folder / MANIFEST
     try:
         if path.stat().st_size > _MAX_MANIFEST:
-            raise ValueError(f"it is over {_MAX_MANIFEST:,} bytes")  # noqa: TRY301
+            raise ValueError(f"it is over {_MAX_MANIFEST:,} bytes")  # noqa: TRY301 - told below
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
         _check_manifest(manifest, folder.name)
     except (OSError, ValueError, RecursionError) as error:
