@@ -17,13 +17,14 @@ from typer.testing import CliRunner
 
 import maloca
 from maloca.asgi import records
-from maloca.cli import machine_checks, service_checks
+from maloca.cli import machine_checks, readiness, service_checks
 from maloca.cli.check import Check
 from maloca.cli.main import app
 from maloca.core.home import models_dir
 from maloca.engine.store.catalogue import catalogue
 from maloca.engine.store.store import ModelStore
 
+PACKAGES = machine_checks._ENGINE_PACKAGES
 NAMES = [
     "python",
     "cpu",
@@ -50,7 +51,8 @@ class Live(Protocol):
 
 @pytest.fixture(autouse=True)
 def _own_state(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every test a home of its own, and ports that nobody else uses."""
+    """Give every test a home of its own, ports that nobody else uses, and a quick engine."""
+    monkeypatch.setattr(machine_checks, "_ENGINE_PACKAGES", {"tokenizers": "tokenizers"})
     home.mkdir(mode=0o700)
     monkeypatch.setenv("MALOCA_PORT", "0")
     monkeypatch.setenv("MALOCA_ENGINE_PORT", "0")
@@ -177,7 +179,8 @@ def test_a_home_that_does_not_exist_yet_is_not_made(tmp_path: Path) -> None:
 
 
 class TestEngine:
-    def test_it_says_which_versions(self) -> None:
+    def test_it_says_which_versions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(machine_checks, "_ENGINE_PACKAGES", PACKAGES)
         found = machine_checks.engine_packages()
         assert found.status == "ok"
         assert "openvino-genai 20" in found.message
@@ -268,7 +271,8 @@ class TestServices:
         assert found.status == "warn"
         assert f"version 0.0.1 runs at {recorded.url}" in found.message
 
-    async def test_one_that_does_not_speak_http(self) -> None:
+    async def test_one_that_does_not_speak_http(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(readiness, "_ASK_SECONDS", 0.1)
         with socket.create_server(("127.0.0.1", 0)) as mute:
             url = records.url_of("127.0.0.1", mute.getsockname()[1])
             records.write("server", url)

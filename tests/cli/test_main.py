@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -131,21 +132,35 @@ def test_a_bad_setting_names_variable_value_and_form() -> None:
 
 
 def test_every_bad_setting_is_named(home: Path) -> None:
-    done = run("engine", "serve", MALOCA_ENGINE_PORT="-1", MALOCA_ENGINE_THREADS="many")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Error: MALOCA_ENGINE_PORT='-1' cannot be used: " in done.stderr
-    assert "Error: MALOCA_ENGINE_THREADS='many' cannot be used: " in done.stderr
-    assert "Traceback" not in done.stderr
+    variables = {"MALOCA_ENGINE_PORT": "-1", "MALOCA_ENGINE_THREADS": "many"}
+    result = CliRunner(env=variables).invoke(app, ["engine", "serve"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error: MALOCA_ENGINE_PORT='-1' cannot be used: " in result.stderr
+    assert "Error: MALOCA_ENGINE_THREADS='many' cannot be used: " in result.stderr
     assert not home.exists()
 
 
 def test_the_server_stays_on_loopback() -> None:
-    done = run("server", "serve", "--host", "0.0.0.0")  # noqa: S104 - refused
-    assert done.returncode == 2
-    assert done.stderr == (
+    arguments = ["server", "serve", "--host", "0.0.0.0"]  # noqa: S104 - it is refused
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert result.stderr == (
         "Error: MALOCA_HOST='0.0.0.0' cannot be used: 0.0.0.0 can be reached from other machines, "
         "and there are no accounts yet to keep strangers out; use 127.0.0.1, localhost or ::1.\n"
     )
+
+
+@pytest.mark.parametrize("service", ["engine", "server"])
+def test_a_taken_port_is_named_with_the_way_out(service: str, home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(service, "serve", "--port", str(port))
+    assert (done.returncode, done.stdout) == (1, "")
+    error, hint = done.stderr.splitlines()
+    assert error.startswith(f"Error: 127.0.0.1:{port} is taken by ")
+    assert error.endswith(f"(pid {os.getpid()}).")
+    assert hint.startswith("Stop that process, or choose another port: --port ")
+    assert not home.exists()
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,9 +188,10 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_the_shell_completes(words: str, found: set[str]) -> None:
     place = str(len(words.split(" ")) - 1)
-    done = run(_MALOCA_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=place)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert set(done.stdout.split()) == found
+    asked = {"_MALOCA_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": place}
+    result = CliRunner(env=asked).invoke(app, [], prog_name="maloca")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert set(result.stdout.split()) == found
 
 
 def test_the_completion_script_can_be_shown() -> None:
