@@ -12,6 +12,7 @@ from maloca.core.budget import Budget
 from maloca.core.completer import EmbeddingRequest, Embeddings
 from maloca.core.errors import ContextLengthExceeded, MalocaError, ModelFailed, Overloaded
 from maloca.engine.metrics import EngineMetrics
+from maloca.engine.scheduler import stopped
 from maloca.engine.settings import EngineSettings
 from maloca.engine.spec import model_spec
 from maloca.engine.store.manifest import StoredModel
@@ -30,6 +31,7 @@ class _Batch:
 
     id: int
     sequences: list[list[int]]
+    sent: bool = False
     result: asyncio.Future[bytes] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -64,8 +66,9 @@ class EmbeddingModel:
         self._pending: dict[int, _Batch] = {}
 
     async def stop(self) -> None:
-        """End the worker."""
+        """End the worker, and every request with one error."""
         await self.keeper.stop()
+        self.on_lost(stopped(), for_good=True)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Return one vector per text; see `Embedder.embed`."""
@@ -115,6 +118,8 @@ class EmbeddingModel:
         return await asyncio.to_thread(self.tokenizer.encode_for_embedding, texts)
 
     def _refuse(self, sequences: list[list[int]]) -> None:
+        if self.keeper.state is WorkerState.STOPPED:
+            raise stopped()
         if self.keeper.state is WorkerState.FAILED:
             failure = self.keeper.failure
             self.keeper.start()  # The files may have been mended; the next request will know.
@@ -139,13 +144,14 @@ class EmbeddingModel:
     def _send(self, batch: _Batch) -> None:
         if self.keeper.state is WorkerState.READY:
             self.keeper.send(Embed(batch.id, batch.sequences))
+            batch.sent = True
 
     # What the keeper calls.
 
     @property
     def waiting_for_worker(self) -> bool:
         """Whether the worker owes vectors."""
-        return bool(self._pending)
+        return any(batch.sent for batch in self._pending.values())
 
     def on_ready(self, capacity: Capacity) -> None:  # noqa: ARG002 - the keeper remembers it
         """Send what waited for the load."""
@@ -162,10 +168,10 @@ class EmbeddingModel:
             else:
                 batch.result.set_result(frame.vectors)
 
-    def on_lost(self, error: MalocaError, *, for_good: bool) -> None:  # noqa: ARG002 - either way
-        """Fail what was pending."""
+    def on_lost(self, error: MalocaError, *, for_good: bool) -> None:
+        """Fail what was sent; what was not keeps waiting unless the worker will not come back."""
         for batch in self._pending.values():
-            if not batch.result.done():
+            if (batch.sent or for_good) and not batch.result.done():
                 batch.result.set_exception(error)
 
 

@@ -118,17 +118,21 @@ class Engine:
         return iter(list(self._loaded.values()))
 
     async def _model(self, name: str) -> ChatModel | EmbeddingModel:
-        if self._stopping:
-            raise Unavailable("The engine is stopping.", retry_after=5.0)
+        self._refuse_while_stopping()
         if (model := self._loaded.get(name)) is not None:
             return model
         stored = await asyncio.to_thread(self.store.get, name)
         if (model := self._loaded.get(stored.name)) is None:
             model = await asyncio.to_thread(self._open, stored)
+            self._refuse_while_stopping()
             # Two requests may have come here at the same time: the first one's model counts.
             model = self._loaded.setdefault(stored.name, model)
             model.keeper.start()
         return model
+
+    def _refuse_while_stopping(self) -> None:
+        if self._stopping:
+            raise Unavailable("The engine is stopping.", retry_after=5.0)
 
     def _open(self, stored: StoredModel) -> ChatModel | EmbeddingModel:
         """Check the files and read the text layer."""

@@ -20,6 +20,7 @@ from maloca.core.errors import (
     MalocaError,
     ModelFailed,
     Overloaded,
+    Unavailable,
 )
 from maloca.engine.workers.frames import (
     Add,
@@ -90,6 +91,7 @@ class Scheduler:
 
         Raises:
             Overloaded: The queue is full.
+            Unavailable: The model is being stopped.
             ContextLengthExceeded: It could never fit the KV cache.
             ModelFailed: The model cannot be loaded.
         """
@@ -116,6 +118,8 @@ class Scheduler:
             self._admit()
         elif generation in self._waiting:
             self._waiting.remove(generation)
+            # It may have been the one for which the others had no room.
+            self._admit()
 
     def abort_all(self, error: MalocaError) -> None:
         """End every request with that error."""
@@ -170,6 +174,8 @@ class Scheduler:
 
     def _refuse_while_failed(self) -> None:
         """Refuse at once what cannot be loaded, but try anew now and then: files get mended."""
+        if self.keeper.state is WorkerState.STOPPED:
+            raise stopped()
         if self.keeper.state is not WorkerState.FAILED:
             return
         if time.monotonic() - self._failed_at > _RETRY_LOAD_AFTER:
@@ -202,6 +208,11 @@ class Scheduler:
         if generation.admitted is not None:
             seconds = time.monotonic() - generation.admitted
             self._seconds_per_request += 0.2 * (seconds - self._seconds_per_request)
+
+
+def stopped() -> Unavailable:
+    """Return the error for a request to a model whose worker was stopped."""
+    return Unavailable("The model is being stopped.", retry_after=5.0)
 
 
 def _check_fits(generation: Generation, capacity: Capacity) -> None:

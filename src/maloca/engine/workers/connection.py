@@ -8,6 +8,8 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 
+import msgspec
+
 from maloca.engine.workers.frames import (
     MAX_FRAME,
     FromWorker,
@@ -47,7 +49,8 @@ class WorkerConnection:
 
     async def frames(self) -> AsyncIterator[FromWorker]:
         """Yield what the worker says, until it ends or speaks nonsense."""
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        ends = (asyncio.IncompleteReadError, ConnectionError, msgspec.MsgspecError)
+        with contextlib.suppress(*ends):
             while True:
                 header = await self._stdout.readexactly(4)
                 size = int.from_bytes(header, "little")

@@ -95,11 +95,11 @@ class WorkerKeeper:
 
     async def stop(self) -> None:
         """End the worker; running work is lost."""
+        self.state = WorkerState.STOPPED
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        self.state = WorkerState.STOPPED
 
     async def _live(self) -> None:
         """Run one life after the other until stopped or failed for good."""
@@ -107,15 +107,7 @@ class WorkerKeeper:
         failed_loads = 0
         while True:
             began = time.monotonic()
-            connection = self._connection = await WorkerConnection.spawn()
-            loaded = False
-            try:
-                loaded = await self._one_life(connection)
-            finally:
-                # Also on the way out of a cancelled task: no worker outlives its keeper.
-                self._connection = None
-                ended = loaded or self.failure is not None
-                status = await asyncio.shield(connection.close() if ended else connection.kill())
+            loaded, status = await self._spawn_and_serve()
             failed_loads = 0 if loaded else failed_loads + 1
             for_good = self.failure is not None or failed_loads >= LOAD_ATTEMPTS
             self._report_loss(status, loaded=loaded, for_good=for_good)
@@ -126,6 +118,26 @@ class WorkerKeeper:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LAST_BACKOFF)
 
+    async def _spawn_and_serve(self) -> tuple[bool, int | str]:
+        """Run one life; return whether the model was loaded, and how the process ended."""
+        try:
+            connection = self._connection = await WorkerConnection.spawn()
+        except OSError as error:
+            log.exception("worker_not_started", model=self.spec.name)
+            return False, str(error)
+        loaded = False
+        try:
+            loaded = await self._one_life(connection)
+        finally:
+            # Also on the way out of a cancelled task: no worker outlives its keeper. From here on
+            # what arrives waits for the next life.
+            self._connection = None
+            if self.state is WorkerState.READY:
+                self.state = WorkerState.LOADING
+            ended = loaded or self.failure is not None
+            status = await asyncio.shield(connection.close() if ended else connection.kill())
+        return loaded, status
+
     async def _one_life(self, connection: WorkerConnection) -> bool:
         """Load, then pass frames on until the worker is gone; return whether it loaded."""
         connection.send(Load(self.spec))
@@ -134,11 +146,17 @@ class WorkerKeeper:
             async with asyncio.timeout(self._load_timeout):
                 first = await anext(frames, None)
         except TimeoutError:
-            log.warning("worker_load_timeout", model=self.spec.name, seconds=self._load_timeout)
+            self.failure = ModelFailed(
+                f"The model {self.spec.name!r} was not loaded within {self._load_timeout:g} s.",
+                hint="Allow more with MALOCA_ENGINE_LOAD_TIMEOUT, or use a smaller model.",
+            ).info
+            # A load that hangs does not listen to the end of its pipe.
+            await connection.kill()
             return False
         match first:
             case Ready(capacity=capacity, load_seconds=seconds):
                 self.capacity, self.state = capacity, WorkerState.READY
+                self._last_sign = time.monotonic()
                 log.info(
                     "model_ready", model=self.spec.name, seconds=round(seconds, 2), pid=self.pid
                 )
@@ -173,7 +191,7 @@ class WorkerKeeper:
                 await connection.kill()
                 return
 
-    def _report_loss(self, status: int, *, loaded: bool, for_good: bool) -> None:
+    def _report_loss(self, status: int | str, *, loaded: bool, for_good: bool) -> None:
         self.state = WorkerState.FAILED if for_good else WorkerState.LOADING
         self.restarts += 1
         log.warning(
@@ -182,7 +200,7 @@ class WorkerKeeper:
         if for_good and self.failure is None:
             self.failure = ModelFailed(
                 f"The worker of {self.spec.name!r} ended {LOAD_ATTEMPTS} times while it loaded "
-                f"(exit status {status}).",
+                f"(last: {status if isinstance(status, str) else f'exit status {status}'}).",
                 hint="The engine's log says more; memory may be too small for this model.",
             ).info
         error: MalocaError
