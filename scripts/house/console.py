@@ -73,10 +73,11 @@ def run_openly(
     command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None
 ) -> int:
     """Run a command whose output is for the reader; return its exit status."""
-    process = subprocess.Popen([str(part) for part in command], cwd=cwd, env=env)
-    # As Ctrl-C does, so that pytest stops what its fixtures started.
-    with _ended_with_us(process, lambda: process.send_signal(_INTERRUPT)):
-        return _wait_through_interrupts(process)
+    with _interrupts_left_to_the_child():
+        process = subprocess.Popen([str(part) for part in command], cwd=cwd, env=env)
+        # As Ctrl-C does, so that pytest stops what its fixtures started.
+        with _ended_with_us(process, lambda: process.send_signal(_INTERRUPT)):
+            return process.wait()
 
 
 def become(command: Sequence[str | Path]) -> NoReturn:
@@ -88,7 +89,8 @@ def become(command: Sequence[str | Path]) -> NoReturn:
     words = [str(part) for part in command]
     if os.name == "posix":
         os.execv(words[0], words)  # noqa: S606 - handing over is the purpose.
-    sys.exit(_wait_through_interrupts(subprocess.Popen(words)))
+    with _interrupts_left_to_the_child():
+        sys.exit(subprocess.call(words))
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> str:
@@ -118,13 +120,19 @@ def _ended_with_us(process: subprocess.Popen[bytes], end: Callable[[], None]) ->
         signal.signal(signal.SIGTERM, previous)
 
 
-def _wait_through_interrupts(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process that hears Ctrl-C itself: the terminal sends it to both."""
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+@contextmanager
+def _interrupts_left_to_the_child() -> Iterator[None]:
+    """Do nothing at Ctrl-C, which the terminal sends to the child as well.
+
+    A handler that does nothing, since a signal that is ignored would be ignored by the child too.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
