@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -89,6 +88,13 @@ def script(_scripted: tuple[Script, str]) -> Script:
     return script
 
 
+@pytest.fixture
+def site(script: Script, _scripted: tuple[Script, str]) -> str:
+    """Return the URL of the scripted server."""
+    assert script is _scripted[0]
+    return _scripted[1]
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_reader(browser: Browser) -> AsyncIterator[Reader.Opener]:
     """Return a way to open the page as a new reader; every one of them is checked at the end."""
@@ -105,9 +111,6 @@ async def open_reader(browser: Browser) -> AsyncIterator[Reader.Opener]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def reader(
-    script: Script, _scripted: tuple[Script, str], open_reader: Reader.Opener
-) -> Reader:
+async def reader(site: str, open_reader: Reader.Opener) -> Reader:
     """Return an English reader in front of the scripted server's page."""
-    assert script is _scripted[0]
-    return await open_reader(_scripted[1])
+    return await open_reader(site)

@@ -89,7 +89,8 @@ class Script:
     async def until(self, seen: Callable[[], bool]) -> None:
         """Wait until the server has seen something; fail after ten seconds."""
         async with asyncio.timeout(10):
-            while not seen():
+            # The server lives in another thread and loop, so it is asked again and again.
+            while not seen():  # noqa: ASYNC110 - see above
                 await asyncio.sleep(0.01)
 
     def answer(self, *replies: Reply) -> None:

@@ -63,7 +63,9 @@ async def test_stop_before_the_first_word_gives_the_question_back(
     await expect(reader.page.get_by_text("One moment…")).to_be_visible()
     await reader.page.keyboard.press("Escape")
     await expect(reader.composer).to_have_value("una pregunta larga")
-    await expect(reader.page.get_by_role("heading", level=2)).to_have_text("Come in, make yourself at home.")
+    await expect(reader.page.get_by_role("heading", level=2)).to_have_text(
+        "Come in, make yourself at home."
+    )
 
 
 async def test_answers_again_with_the_same_conversation(reader: Reader, script: Script) -> None:
@@ -81,7 +83,9 @@ async def test_keeps_the_old_answer_when_a_new_one_never_begins(
     script.answer(Reply("uno"), Reply(refuse=(429, error("overloaded", retry_after=3.2))))
     await reader.ask("hola")
     await reader.button("Answer again").click()
-    await expect(reader.log).to_contain_text("Many people are asking at the moment. Try again in 4 s.")
+    await expect(reader.log).to_contain_text(
+        "Many people are asking at the moment. Try again in 4 s."
+    )
     await expect(reader.answer).to_have_text("uno")
     script.answer(Reply("dos"))
     await reader.button("Try again").click()
@@ -98,7 +102,9 @@ async def test_edits_a_message_and_goes_on_from_there(reader: Reader, script: Sc
     editor = reader.page.get_by_role("textbox", name="Edit your message")
     await expect(editor).to_be_focused()
     await expect(editor).to_have_value("primera")
-    await expect(reader.page.get_by_text("What follows this message will be replaced.")).to_be_visible()
+    await expect(
+        reader.page.get_by_text("What follows this message will be replaced.")
+    ).to_be_visible()
     await editor.fill("otra primera")
     await editor.press("Enter")
     await expect(reader.answer).to_have_text("tres")
@@ -251,7 +257,9 @@ async def test_the_longest_answer_gives_way_to_a_full_context(
     await reader.ask("hola")
     await expect(reader.answer).to_have_text("cabe")
     assert [r["max_new_tokens"] for r in script.requests] == [1024, None]
-    await expect(reader.log).to_contain_text("The conversation has filled all that this model can hold.")
+    await expect(reader.log).to_contain_text(
+        "The conversation has filled all that this model can hold."
+    )
 
 
 async def test_offers_a_choice_only_where_there_is_one(reader: Reader, script: Script) -> None:

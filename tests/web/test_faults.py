@@ -1,4 +1,4 @@
-"""When something is away, full or broken: the page says so calmly, keeps everything, and goes on."""
+"""When something is away, full or broken, the page says so, keeps everything, and goes on."""
 
 from __future__ import annotations
 

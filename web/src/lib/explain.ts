@@ -12,13 +12,20 @@ export interface Explanation {
 
 const isKey = (key: string): key is MessageKey => Object.hasOwn(en, key);
 
-/** The words for codes of which a family has several. */
-const FAMILIES: Record<string, MessageKey> = {
-  invalid_request_error: "error.invalid_request",
-  permission_error: "error.forbidden",
-  timeout_error: "error.budget_exceeded",
-  rate_limit_error: "error.overloaded",
+/** What is said for a code that has no words of its own. */
+const BY_STATUS: Record<number, MessageKey> = {
+  403: "error.forbidden",
+  404: "error.model_not_found",
+  413: "error.body_too_large",
+  422: "error.invalid_request",
+  429: "error.overloaded",
+  503: "error.unavailable",
+  504: "error.budget_exceeded",
 };
+
+/** Whether an error passes when the engine or the server is back. */
+export const isAway = (error: ErrorInfo): boolean =>
+  error.status === 503 || error.code === "unreachable";
 
 /** Says what an error means to the person who reads it. */
 export function explain(error: ErrorInfo): Explanation {
@@ -27,7 +34,7 @@ export function explain(error: ErrorInfo): Explanation {
     return { key: "error.overloadedIn", values: { n: seconds }, detail: false };
   }
   const exact = `error.${error.code}`;
-  const key = isKey(exact) ? exact : (FAMILIES[error.type] ?? "error.other");
+  const key = isKey(exact) ? exact : (BY_STATUS[error.status ?? 0] ?? "error.other");
   const own = error.type === "network_error";
   return { key, values: {}, detail: !own && error.message !== "" };
 }

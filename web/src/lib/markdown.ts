@@ -10,7 +10,7 @@
 import { Lexer, Marked, Parser, type Token, type Tokens } from "marked";
 
 import { escapeHtml, highlight, languageOf } from "./highlight";
-import { sanitise } from "./sanitise";
+import { safeUrl, sanitise } from "./sanitise";
 
 export type Block =
   | { kind: "html"; html: string }
@@ -29,6 +29,26 @@ function code({ text, lang }: Tokens.Code): string {
   const language = languageOf(lang);
   const name = language ? ` class="language-${escapeHtml(language)}"` : "";
   return `<pre><code${name}>${highlight(text, language)}</code></pre>\n`;
+}
+
+/** Begins any tag but those that mean something in a text. They need no attributes, so they get none. */
+const NOT_BARE_TAG =
+  /<(?!\/?(?:abbr|b|br|code|dd|del|details|dl|dt|em|hr|i|ins|kbd|li|mark|ol|p|q|s|samp|small|strong|sub|summary|sup|table|tbody|td|th|thead|tr|u|ul|var) *\/?>)/gi;
+
+/** Other markup in an answer is most likely code that lost its fence: it is shown, not obeyed. */
+function html(token: Tokens.HTML | Tokens.Tag): string {
+  const shown = token.text.replace(NOT_BARE_TAG, "&lt;");
+  if (!token.block || shown === token.text) return shown;
+  return `<p>${shown.trim().replaceAll("\n", "<br>")}</p>\n`;
+}
+
+/** Loading an image would tell a stranger that this answer is being read, so it becomes a link. */
+function image({ href, text }: Tokens.Image): string {
+  const url = safeUrl(href);
+  const name = escapeHtml(text.trim());
+  if (url === null) return name;
+  const address = escapeHtml(url);
+  return `<a href="${address}">${name ? `${name} (${address})` : address}</a>`;
 }
 
 function checkbox({ checked }: Tokens.Checkbox): string {
@@ -53,19 +73,22 @@ export class MarkdownStream {
   #offset = 0;
   /** Link definitions met so far. */
   #links: Links = {};
-  /** The level of the last heading that was settled. */
-  #settledLevel = BASE_LEVEL;
-  #level = BASE_LEVEL;
+  /** The depths of the last heading and of those above it, as the source numbers them. */
+  #outline: number[] = [];
+  #settledOutline: number[] = [];
   #marked = new Marked({
     gfm: true,
     // Models write verse and addresses with single line ends, and mean them.
     breaks: true,
     renderer: {
       code,
+      html,
+      image,
       checkbox,
       heading: ({ tokens, depth }: Tokens.Heading): string => {
-        this.#level = Math.min(depth + BASE_LEVEL, this.#level + 1, 6);
-        const tag = `h${this.#level}`;
+        const outer = this.#outline.filter((above) => above < depth);
+        this.#outline = [...outer, depth];
+        const tag = `h${Math.min(BASE_LEVEL + this.#outline.length, 6)}`;
         return `<${tag}>${this.#inline(tokens)}</${tag}>\n`;
       },
     },
@@ -92,8 +115,8 @@ export class MarkdownStream {
     this.#settled = [];
     this.#offset = 0;
     this.#links = {};
-    this.#settledLevel = BASE_LEVEL;
-    this.#level = BASE_LEVEL;
+    this.#outline = [];
+    this.#settledOutline = [];
   }
 
   #grow(text: string): Block[] {
@@ -102,11 +125,11 @@ export class MarkdownStream {
     const last = tokens.findLastIndex((token) => token.type !== "space");
     const done = tokens.slice(0, Math.max(last, 0));
     const raw = done.map((token) => token.raw).join("");
-    this.#level = this.#settledLevel;
+    this.#outline = this.#settledOutline;
     // The lexer's pieces must join up to the source again, else cutting there would lose text.
     if (!tail.startsWith(raw)) return [...this.#settled, ...this.#render(tokens)];
     this.#settled.push(...this.#render(done));
-    this.#settledLevel = this.#level;
+    this.#settledOutline = this.#outline;
     this.#offset += raw.length;
     return [...this.#settled, ...this.#live(tail.slice(raw.length), tokens.slice(done.length))];
   }

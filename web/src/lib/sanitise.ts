@@ -42,26 +42,7 @@ function makeOutbound(link: Element): void {
   link.setAttribute("title", url);
 }
 
-/** Loading an image would tell a stranger that this answer is being read, so it becomes a link. */
-function imageAsLink(image: Element): void {
-  const url = safeUrl(image.getAttribute("src") ?? "");
-  const name = image.getAttribute("alt")?.trim();
-  const document = image.ownerDocument;
-  if (url === null) {
-    if (name) image.before(document.createTextNode(name));
-    return;
-  }
-  const link = document.createElement("a");
-  link.setAttribute("href", url);
-  link.textContent = name ? `${name} (${url})` : url;
-  makeOutbound(link);
-  image.before(link);
-}
-
 const purify = DOMPurify();
-purify.addHook("uponSanitizeElement", (node, { tagName }) => {
-  if (tagName === "img" && node.nodeType === 1) imageAsLink(node as Element);
-});
 purify.addHook("afterSanitizeAttributes", (node) => {
   if (node.nodeName === "A") makeOutbound(node);
   const names = node.getAttribute("class");
