@@ -52,17 +52,24 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._fd, text.encode())
 
-    def until(self, pattern: str, seconds: float = 30) -> str:
+    def until(self, pattern: str) -> str:
         """Return what is shown up to the first match, and forget it."""
+        if not self.shows(pattern, seconds=30):
+            pytest.fail(f"{pattern!r} did not appear in {self._seen!r}")
+        end = next(re.finditer(pattern, self._seen)).end()
+        shown, self._seen = self._seen[:end], self._seen[end:]
+        return shown
+
+    def shows(self, pattern: str, seconds: float) -> bool:
+        """Wait for a match; tell whether it came."""
         deadline = time.monotonic() + seconds
-        while (found := re.search(pattern, self._seen)) is None:
+        while not re.search(pattern, self._seen):
             if time.monotonic() > deadline:
-                pytest.fail(f"{pattern!r} did not appear in {self._seen!r}")
+                return False
             readable, _, _ = select.select([self._fd], [], [], 0.1)
             if readable:
                 self._seen += self._read()
-        shown, self._seen = self._seen[: found.end()], self._seen[found.end() :]
-        return shown
+        return True
 
     def exit_code(self) -> int:
         """Wait for the end; what it still says is read, so that it can end."""
@@ -139,7 +146,11 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(terminal: Terminal) -> None
 def test_ctrl_c_at_the_prompt_begins_a_new_line(terminal: Terminal) -> None:
     terminal.type("never mind")
     terminal.until("never mind")
-    terminal.type(CTRL_C)
+    for _ in range(10):
+        # Python's readline loop overlooks a signal that comes just between two keys.
+        terminal.type(CTRL_C)
+        if terminal.shows(r"\n+> ", seconds=2):
+            break
     terminal.until(r"\n+> ")
     terminal.type(script("yes"))
     terminal.until(r"\nyes\n4 tokens")
