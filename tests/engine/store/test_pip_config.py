@@ -24,6 +24,15 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_configuration_it_is_the_public_index() -> None:
+    [index] = read_pip_config().indexes
+    assert index.startswith("https://")
+    assert index.endswith("/simple")
+
+
+def test_without_pip_and_without_a_variable_there_is_no_index(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
     assert read_pip_config() == PipConfig()
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-DEFAULT_INDEX: Final = "https://pypi.org/simple"
+_DEFAULT_IN_HELP: Final = re.compile(r"--index-url <url>.*?\(default\s+(\S+)\)", re.DOTALL)
 _KEYS: Final = (
     "index-url",
     "extra-index-url",
@@ -37,7 +38,7 @@ class PipConfig:
         trusted_hosts: `host` or `host:port` whose certificates are not checked.
     """
 
-    indexes: tuple[str, ...] = (DEFAULT_INDEX,)
+    indexes: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
     cert: str | None = None
     client_cert: str | None = None
@@ -48,17 +49,20 @@ class PipConfig:
 def read_pip_config() -> PipConfig:
     """Return pip's configuration, from its files and from `PIP_*` variables.
 
-    Without pip in this environment only the variables count.
+    Without pip in this environment only the variables count, and an index has to be among them.
     """
-    found = _ask_pip()
-    return _interpret(_from_environment(os.environ) if found is None else found)
+    answer = _ask_pip("config", "list")
+    options = _from_environment(os.environ) if answer is None else parse_config_list(answer)
+    if "index-url" not in options and (default := _default_index()):
+        options["index-url"] = default
+    return _interpret(options)
 
 
-def _ask_pip() -> dict[str, str] | None:
-    """Return what `pip config list` says, or None where pip is not there."""
+def _ask_pip(*command: str) -> str | None:
+    """Return what a pip command prints, or None where pip is not there."""
     try:
-        answer = subprocess.run(
-            [sys.executable, "-m", "pip", "config", "list"],
+        return subprocess.run(
+            [sys.executable, "-m", "pip", *command],
             capture_output=True,
             check=True,
             encoding="utf-8",
@@ -66,7 +70,12 @@ def _ask_pip() -> dict[str, str] | None:
         ).stdout
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-    return parse_config_list(answer)
+
+
+def _default_index() -> str | None:
+    """Return the index that pip uses when it is told nothing, as its own help names it."""
+    found = _DEFAULT_IN_HELP.search(_ask_pip("download", "--help") or "")
+    return found[1] if found else None
 
 
 def parse_config_list(answer: str) -> dict[str, str]:
@@ -99,7 +108,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _interpret(options: Mapping[str, str]) -> PipConfig:
     """Return the options in their types."""
-    indexes = (options.get("index-url", DEFAULT_INDEX), *_many(options, "extra-index-url"))
+    indexes = (*_many(options, "index-url"), *_many(options, "extra-index-url"))
     authorities = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # pip's HTTP library reads these too.
     return PipConfig(
         indexes=() if options.get("no-index", "").lower() in _TRUE else indexes,
