@@ -33,7 +33,8 @@ from maloca.engine.metrics import EngineMetrics
 from maloca.engine.scheduler import Generation, Scheduler
 from maloca.engine.settings import EngineSettings
 from maloca.engine.spec import model_spec
-from maloca.engine.store.manifest import StoredModel
+from maloca.engine.store.manifest import CHAT_TEMPLATE, StoredModel
+from maloca.engine.text_files import read_tokenizer, unreadable
 from maloca.engine.workers.frames import GenerationParams, TokenOutput
 from maloca.engine.workers.keeper import WorkerKeeper
 from maloca.text.detokenizer import Detokenizer
@@ -254,11 +255,11 @@ class _Answer:
 
 def _text_layer(model: StoredModel) -> tuple[Tokenizer, ChatTemplate]:
     """Read a chat model's tokenizer and template."""
+    tokenizer = read_tokenizer(model)
     try:
-        tokenizer = Tokenizer.from_file(model.tokenizer)
+        source = model.chat_template
     except (OSError, ValueError) as error:
-        raise ModelFailed(f"{model.tokenizer} cannot be read: {error}") from error
-    source = model.chat_template
+        raise unreadable(model, model.folder / CHAT_TEMPLATE, error) from error
     if source is None:
         raise ModelFailed(
             f"{model.name} has no chat template, so it cannot hold a conversation.",

@@ -16,9 +16,9 @@ from maloca.engine.scheduler import stopped
 from maloca.engine.settings import EngineSettings
 from maloca.engine.spec import model_spec
 from maloca.engine.store.manifest import StoredModel
+from maloca.engine.text_files import read_tokenizer
 from maloca.engine.workers.frames import Capacity, Embed, Embedded, FromWorker
 from maloca.engine.workers.keeper import WorkerKeeper, WorkerState
-from maloca.text.tokenizer import Tokenizer
 
 BATCH_TEXTS: Final = 64
 BATCH_TOKENS: Final = 8192
@@ -49,10 +49,7 @@ class EmbeddingModel:
             ModelFailed: The tokenizer is missing or damaged.
         """
         self.model = model
-        try:
-            self.tokenizer = Tokenizer.from_file(model.tokenizer)
-        except (OSError, ValueError) as error:
-            raise ModelFailed(f"{model.tokenizer} cannot be read: {error}") from error
+        self.tokenizer = read_tokenizer(model)
         self.keeper = WorkerKeeper(
             model_spec(model, settings),
             self,

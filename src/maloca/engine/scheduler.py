@@ -16,9 +16,7 @@ from typing import Final
 
 from maloca.core.errors import (
     ContextLengthExceeded,
-    ErrorInfo,
     MalocaError,
-    ModelFailed,
     Overloaded,
     Unavailable,
 )
@@ -181,8 +179,8 @@ class Scheduler:
         if time.monotonic() - self._failed_at > _RETRY_LOAD_AFTER:
             self.keeper.start()
             return
-        info = self.keeper.failure or ErrorInfo(message="The model cannot be loaded.")
-        raise info.to_exception() if self.keeper.failure else ModelFailed(info.message)
+        if self.keeper.failure is not None:
+            raise self.keeper.failure.to_exception()
 
     def _admit(self) -> None:
         capacity = self.keeper.capacity

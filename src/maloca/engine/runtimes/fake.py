@@ -4,13 +4,15 @@ It drives the real pipe, scheduler and dialects in tests and demonstrations. Wha
 from the prompt and the seed. A line `#fake {…}` in the last message scripts one request:
 
     reply      text to answer with
+    silent_ms  time that the worker is busy with the prompt, without a sign of life
     first_ms   delay before the first token
     delay_ms   delay before every other token
     after      tokens to produce before `then`
     then       "error" (this request fails), "crash" (the process dies), "hang" (no more steps)
 
 A model's options may hold the same keys as defaults, `load` ("fail", "crash" or "hang"),
-`load_ms`, `blocks` (KV blocks of 16 tokens) and `max_running`.
+`load_ms`, `blocks` (KV blocks of 16 tokens) and `max_running`. An embedding model's may hold
+`load`, and `on` with a text's length in tokens at which `then` ("error", "crash", "hang") happens.
 """
 
 from __future__ import annotations
@@ -104,6 +106,12 @@ class FakeChat(ChatRuntime):
 
     def add(self, request_id: int, prompt: Sequence[int], params: GenerationParams) -> None:
         """Plan the answer."""
+        try:
+            self._runs[request_id] = self._plan(prompt, params)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"this #fake script cannot be followed: {error}") from error
+
+    def _plan(self, prompt: Sequence[int], params: GenerationParams) -> _Run:
         text = self._tokenizer.decode(list(prompt), skip_special_tokens=False)
         script = self._options | _script(text)
         reply = script.get("reply")
@@ -111,14 +119,15 @@ class FakeChat(ChatRuntime):
             seed = params.seed if params.temperature > 0 else 0
             dice = random.Random(f"{text}|{seed}|{params.top_p}")  # noqa: S311 - not for secrets
             reply = " ".join(dice.choices(_WORDS, k=dice.randint(8, 24)))
-        self._runs[request_id] = _Run(
+        time.sleep(script.get("silent_ms", 0) / 1000)
+        return _Run(
             tokens=self._tokenizer.encode(reply, add_special_tokens=False).ids or [self._eos],
             budget=params.max_new_tokens,
             ignore_eos=params.ignore_eos,
             ready_at=time.monotonic() + script.get("first_ms", 0) / 1000,
             delay=script.get("delay_ms", 0) / 1000,
-            after=script.get("after"),
-            then=script.get("then", "error"),
+            after=None if script.get("after") is None else int(script["after"]),
+            then=str(script.get("then", "error")),
         )
 
     def cancel(self, request_id: int) -> None:
@@ -154,12 +163,16 @@ class FakeEmbedding(EmbeddingRuntime):
     def __init__(self, spec: ModelSpec) -> None:
         """Behave as the options say."""
         _misbehave(spec.options.get("load"))
+        self._options = spec.options
         self.capacity = Capacity(
             context_length=spec.context_length, dim=int(spec.options.get("dim", 8)), device="fake"
         )
 
     def embed(self, batch: Sequence[Sequence[int]]) -> bytes:
         """Return unit vectors."""
+        if any(len(sequence) == self._options.get("on") for sequence in batch):
+            _misbehave(self._options.get("then"))
+            raise ValueError("told to fail")
         return b"".join(self._direction(sequence) for sequence in batch)
 
     def _direction(self, sequence: Sequence[int]) -> bytes:

@@ -123,7 +123,7 @@ class WorkerKeeper:
         try:
             connection = self._connection = await WorkerConnection.spawn()
         except OSError as error:
-            log.exception("worker_not_started", model=self.spec.name)
+            log.error("worker_not_started", model=self.spec.name, reason=str(error))  # noqa: TRY400 - the reason says it all
             return False, str(error)
         loaded = False
         try:
