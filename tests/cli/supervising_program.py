@@ -15,11 +15,11 @@ FOLDER = Path(sys.argv[1])
 TRIED = [Tried(FOLDER, name, **options) for name, options in json.loads(sys.argv[2]).items()]
 
 
-async def main() -> int:
+async def main() -> None:
     supervisor = Supervisor(
         [tried.service for tried in TRIED], logs=FOLDER / "logs", reporter=Told()
     )
-    return await supervisor.run((FOLDER / "ready").touch)
+    await supervisor.run((FOLDER / "ready").touch)
 
 
-sys.exit(asyncio.run(main()))
+asyncio.run(main())

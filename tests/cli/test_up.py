@@ -115,7 +115,7 @@ def test_from_start_to_end(start: Callable[..., Up], home: Path) -> None:
     family = up.family()
     assert len(family) >= 3  # The engine, its worker and the server.
     up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(60) == 130
+    assert up.process.wait(60) == 0
     wait_until(lambda: not alive(family), "end of every process", seconds=5)
     assert "Stopping …\n" in up.errors
     assert "Traceback" not in up.errors

@@ -18,7 +18,6 @@ from maloca.cli.readiness import Readiness
 from maloca.core.errors import MalocaError
 
 BAD_SETTING: Final = 2
-INTERRUPTED: Final = 130
 
 
 class ServiceFailed(MalocaError):
@@ -101,16 +100,12 @@ class Supervisor:
         self._once_ready: set[str] = set()
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
-        self._exit_code = 0
 
-    async def run(self, on_ready: Callable[[], None]) -> int:
+    async def run(self, on_ready: Callable[[], None]) -> None:
         """Start everything, call `on_ready` once all are ready, and stay until told to stop.
 
         The first SIGINT, SIGTERM or SIGHUP stops the services in reverse order, each with its
         grace; a second one kills them.
-
-        Returns:
-            0 after SIGTERM, 130 after SIGINT.
 
         Raises:
             ServiceFailed: A service cannot run; everything has been stopped.
@@ -136,7 +131,6 @@ class Supervisor:
                         on_ready()
             finally:
                 await self._end(tasks)
-        return self._exit_code
 
     def stop(self) -> None:
         """Stop everything; called again, kill what is left."""
@@ -255,9 +249,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
 
         def handle(number: int, frame: FrameType | None) -> None:
-            del frame
-            if number == signal.SIGINT:
-                self._exit_code = INTERRUPTED
+            del number, frame
             loop.call_soon_threadsafe(self.stop)
 
         wanted = [signal.SIGINT, signal.SIGTERM]

@@ -74,9 +74,7 @@ def up(
     _fetch_models(ModelStore(engine.models_dir))
     if page_folder() is None:
         console.warn(t("up.no_page", url=server_url), t("up.no_page.hint"))
-    raise typer.Exit(
-        asyncio.run(_supervise(server, server_url, engine, engine_url, open_page=open_page))
-    )
+    asyncio.run(_supervise(server, server_url, engine, engine_url, open_page=open_page))
 
 
 async def _supervise(
@@ -86,8 +84,8 @@ async def _supervise(
     engine_url: str,
     *,
     open_page: bool,
-) -> int:
-    """Run both services until told to stop; return the exit code."""
+) -> None:
+    """Run both services until told to stop, which is how this command is meant to end."""
     services = [
         _service("engine", engine.host, engine_url),
         _service("server", server.host, server_url, "--engine-url", engine_url),
@@ -106,7 +104,7 @@ async def _supervise(
     record = records.write(RECORD, server_url)
     view.start([service.name for service in services])
     try:
-        return await supervisor.run(on_ready)
+        await supervisor.run(on_ready)
     except ServiceFailed as failure:
         view.explain(failure)
         raise
