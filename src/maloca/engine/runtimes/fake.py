@@ -12,7 +12,7 @@ from the prompt and the seed. A line `#fake {…}` in the last message scripts o
 
 A model's options may hold the same keys as defaults, `load` ("fail", "crash" or "hang"),
 `load_ms`, `blocks` (KV blocks of 16 tokens) and `max_running`. An embedding model's may hold
-`load`, and `on` with a text's length in tokens at which `then` ("error", "crash", "hang") happens.
+`load`, `load_ms`, and `on`: the length in tokens of a text at which `then` happens.
 """
 
 from __future__ import annotations
@@ -86,11 +86,8 @@ class FakeChat(ChatRuntime):
 
     def __init__(self, spec: ModelSpec) -> None:
         """Read the tokenizer and behave as the options say."""
+        _load(spec)
         self._options: dict[str, Any] = spec.options
-        time.sleep(self._options.get("load_ms", 0) / 1000)
-        if (fault := self._options.get("load")) == "fail":
-            raise ModelLoadError(f"{spec.weights}: told to fail")
-        _misbehave(fault)
         self._tokenizer = Tokenizer.from_file(str(Path(spec.folder) / "tokenizer.json"))
         self._eos = spec.stop_token_ids[0]
         self._runs: dict[int, _Run] = {}
@@ -162,7 +159,7 @@ class FakeEmbedding(EmbeddingRuntime):
 
     def __init__(self, spec: ModelSpec) -> None:
         """Behave as the options say."""
-        _misbehave(spec.options.get("load"))
+        _load(spec)
         self._options = spec.options
         self.capacity = Capacity(
             context_length=spec.context_length, dim=int(spec.options.get("dim", 8)), device="fake"
@@ -190,6 +187,14 @@ def _script(prompt: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         return {}
     return script if isinstance(script, dict) else {}
+
+
+def _load(spec: ModelSpec) -> None:
+    """Take the time to load, or fail to, as the options say."""
+    time.sleep(spec.options.get("load_ms", 0) / 1000)
+    if (fault := spec.options.get("load")) == "fail":
+        raise ModelLoadError(f"{spec.weights}: told to fail")
+    _misbehave(fault)
 
 
 def _misbehave(fault: str | None) -> None:
