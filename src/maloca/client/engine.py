@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final, Self
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 import msgspec
 
-from maloca.asgi.request_context import BUDGET_MS, REQUEST_ID
+from maloca.client import wire
 from maloca.client.sse import EventTooLarge, read_events
 from maloca.core.budget import Budget
 from maloca.core.completer import CompletionRequest, EmbeddingRequest, Embeddings, ModelInfo
 from maloca.core.errors import BudgetExceeded, ErrorInfo, MalocaError, Unavailable
 from maloca.core.events import Cancelled, Done, Event, Failed, Started
 from maloca.core.messages import Message
-from maloca.core.sampling import Sampling
 
 CONNECT_SECONDS: Final = 2.0
 POOL_SIZE: Final = 1000
-_UNPROCESSABLE: Final = 400
+_FIRST_ERROR: Final = 400
 
-_decode_event = msgspec.json.Decoder(Event).decode
-_decode_models = msgspec.json.Decoder(list[ModelInfo]).decode
-_encode = msgspec.json.Encoder().encode
+_GRACE_SECONDS: Final = 2.0
+_DRAIN_SECONDS: Final = 1.0
+
+T = TypeVar("T")
 
 
 class EngineClient:
@@ -73,45 +74,44 @@ class EngineClient:
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[Event, None]:
         """Yield the engine's events; see `Completer.complete`."""
-        body = _generate_body(request)
-        async with self._stream("/api/llm/generate", body, request.id, request.budget) as response:
-            terminal = False
-            async for event in self._events(response):
-                if terminal:
-                    break
-                terminal = isinstance(event, Done | Cancelled | Failed)
+        body = wire.generate_body(request)
+        stream = self._stream("/api/llm/generate", body, request.id, request.budget)
+        async with stream as response, aclosing(self._events(response)) as events:
+            async for event in events:
+                if isinstance(event, Done | Cancelled | Failed):
+                    # Read to its end, so that the connection can be used again.
+                    await _drain(events)
+                    yield event
+                    return
                 yield event
-            if not terminal:
-                yield Failed(
-                    ErrorInfo(
-                        message="The engine's stream broke off.",
-                        code="stream_broken",
-                        status=503,
-                        hint="Send the request again.",
-                    )
+            yield Failed(
+                ErrorInfo(
+                    message="The engine's stream broke off.",
+                    code="stream_broken",
+                    status=503,
+                    hint="Send the request again.",
                 )
+            )
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Return one vector per text; see `Embedder.embed`."""
         body = {"model": request.model, "texts": list(request.texts), "encoding": "base64"}
-        found = await self._post("/api/llm/embed", body, request.id, request.budget)
+        content = await self._post("/api/llm/embed", body, request.id, request.budget)
+        found = self._read(content, wire.decode_embed)
         return Embeddings(
-            model=found["model"],
-            dim=found["dim"],
-            data=base64.b64decode(found["embeddings"]),
-            tokens=found["tokens"],
+            model=found.model, dim=found.dim, data=found.embeddings, tokens=found.tokens
         )
 
     async def tokenize(self, model: str, text: str | Sequence[Message]) -> list[int]:
         """Return token ids; see `TokenCounter.tokenize`."""
-        what = {"text": text} if isinstance(text, str) else {"messages": _turns(text)}
-        found = await self._post("/api/llm/tokenize", {"model": model} | what)
-        ids: list[int] = found["tokens"]
-        return ids
+        what = {"text": text} if isinstance(text, str) else {"messages": wire.turns_of(text)}
+        content = await self._post("/api/llm/tokenize", {"model": model} | what)
+        return self._read(content, wire.decode_tokens).tokens
 
     async def models(self) -> list[ModelInfo]:
         """Return the engine's models."""
-        return _decode_models((await self._request("GET", "/api/models")).content)
+        response = await self._request("GET", "/api/models")
+        return self._read(response.content, wire.decode_models)
 
     async def health(self, timeout: float = 2.0) -> dict[str, Any]:
         """Return what the engine says of itself.
@@ -120,56 +120,80 @@ class EngineClient:
             Unavailable: It cannot be reached within the timeout, in seconds.
         """
         response = await self._request("GET", "/health", timeout=timeout)
-        health: dict[str, Any] = response.json()
-        return health
+        return self._read(response.content, wire.decode_health)
 
     async def _post(
         self, path: str, body: Any, request_id: str | None = None, budget: Budget | None = None
-    ) -> dict[str, Any]:
-        headers = _headers(request_id, budget)
-        response = await self._request("POST", path, content=_encode(body), headers=headers)
-        found: dict[str, Any] = msgspec.json.decode(response.content)
-        return found
+    ) -> bytes:
+        response = await self._request(
+            "POST",
+            path,
+            content=wire.encode(body),
+            headers=wire.headers_of(request_id, budget),
+            timeout=self._patience(budget),
+        )
+        return response.content
+
+    def _read(self, content: bytes, decode: Callable[[bytes], T]) -> T:
+        """Decode an answer; whatever else listens at the URL does not speak like an engine."""
+        try:
+            return decode(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Unavailable(
+                f"What answers at {self.url} is not an engine of this version: {error}.",
+                code="engine_unreachable",
+                hint="Check MALOCA_ENGINE_URL, and that engine and server are of one version.",
+            ) from error
+
+    def _patience(self, budget: Budget | None) -> httpx.Timeout:
+        """Return how long to wait: the engine ends a request in time, unless it hangs itself."""
+        seconds = self._timeout if budget is None else budget.remaining_seconds + _GRACE_SECONDS
+        return httpx.Timeout(min(seconds, self._timeout), connect=CONNECT_SECONDS)
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = await self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
-        if response.status_code >= _UNPROCESSABLE:
-            raise _error_of(response.status_code, response.headers, response.content)
+        if response.status_code >= _FIRST_ERROR:
+            raise wire.error_of(response.status_code, response.headers, response.content)
         return response
 
     @asynccontextmanager
     async def _stream(
         self, path: str, body: Any, request_id: str, budget: Budget | None
     ) -> AsyncIterator[httpx.Response]:
-        headers = _headers(request_id, budget)
-        request = self._http.build_request("POST", path, content=_encode(body), headers=headers)
+        request = self._http.build_request(
+            "POST",
+            path,
+            content=wire.encode(body),
+            headers=wire.headers_of(request_id, budget),
+            timeout=self._patience(budget),
+        )
         try:
             response = await self._http.send(request, stream=True)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         try:
-            if response.status_code >= _UNPROCESSABLE:
+            if response.status_code >= _FIRST_ERROR:
                 try:
                     content = await response.aread()
                 except httpx.HTTPError as error:
                     raise self._unreachable(error) from error
-                raise _error_of(response.status_code, response.headers, content)
+                raise wire.error_of(response.status_code, response.headers, content)
             yield response
         finally:
             await response.aclose()
 
-    async def _events(self, response: httpx.Response) -> AsyncIterator[Event]:
+    async def _events(self, response: httpx.Response) -> AsyncGenerator[Event, None]:
         """Yield the events of a stream until it ends or breaks, however it breaks."""
         started = False
         try:
             async for data in read_events(response.aiter_raw()):
-                event = _decode_event(data)
+                event = wire.decode_event(data)
                 started = started or isinstance(event, Started)
                 yield event
-        except (httpx.HTTPError, msgspec.MsgspecError, EventTooLarge) as error:
+        except (httpx.HTTPError, msgspec.MsgspecError, UnicodeDecodeError, EventTooLarge) as error:
             if not started:
                 raise self._unreachable(error) from error
 
@@ -185,59 +209,9 @@ class EngineClient:
         )
 
 
-def _headers(request_id: str | None, budget: Budget | None) -> dict[str, str]:
-    headers = {"Content-Type": "application/json"}
-    if request_id is not None:
-        headers[REQUEST_ID] = request_id
-    if budget is not None:
-        headers[BUDGET_MS] = str(max(1, budget.remaining_ms))
-    return headers
-
-
-def _turns(messages: Sequence[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in messages]
-
-
-def _generate_body(request: CompletionRequest) -> dict[str, Any]:
-    sampling: Sampling = request.sampling
-    return {
-        "model": request.model,
-        "messages": _turns(request.messages),
-        "stream": True,
-        "max_new_tokens": sampling.max_new_tokens,
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "top_k": sampling.top_k,
-        "frequency_penalty": sampling.frequency_penalty,
-        "presence_penalty": sampling.presence_penalty,
-        "stop": list(sampling.stop),
-        "seed": sampling.seed,
-        "ignore_eos": sampling.ignore_eos,
-        "cache_prompt": request.cache_prompt,
-    }
-
-
-def _error_of(status: int, headers: httpx.Headers, content: bytes) -> MalocaError:
-    """Return the engine's own error, so that it reaches the caller as it was."""
-    try:
-        error = msgspec.json.decode(content)["error"]
-        info = ErrorInfo(
-            message=str(error["message"]),
-            type=str(error["type"]),
-            code=str(error["code"]),
-            status=status,
-            param=error.get("param"),
-            hint=error.get("hint"),
-            retry_after=_seconds(headers.get("Retry-After")),
-        )
-    except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
-        info = ErrorInfo(
-            message=f"The engine answered {status} without saying why.",
-            code="engine_error",
-            status=status if status >= 500 else 502,  # noqa: PLR2004 - a server error stays one
-        )
-    return info.to_exception()
-
-
-def _seconds(header: str | None) -> float | None:
-    return float(header) if header and header.isdigit() else None
+async def _drain(events: AsyncGenerator[Event, None]) -> None:
+    """Wait for the end of a stream whose last event has come."""
+    with contextlib.suppress(TimeoutError, MalocaError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            async for _ in events:
+                pass
