@@ -92,7 +92,7 @@ def _shape_of_config(path: Path) -> tuple[int, int, int]:
         size = int(config.get("head_dim") or config["hidden_size"] // heads)
         kv_heads = int(config.get("num_key_value_heads", heads))
         return int(config["num_hidden_layers"]), kv_heads, size
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         raise ModelLoadError(f"{path} does not describe the model: {error!r}") from error
 
 
