@@ -7,7 +7,7 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -17,6 +17,8 @@ from maloca.core.events import Cancelled, Delta, Done, Event, Failed, Started, T
 from maloca.core.ids import new_id
 from maloca.core.messages import Message
 from maloca.core.sampling import Sampling
+
+Privacy = Literal["local-only", "cloud-allowed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,8 @@ class CompletionRequest:
         messages: At least one.
         flow: An opaque id of whoever asks, so that one asker cannot crowd out the others.
         budget: None means no limit but the service's own.
+        provider: Ask this provider alone; None leaves the choice to the chain.
+        privacy: How far the conversation may travel; None means the strictest.
         cache_prompt: False forbids that the prompt's prefix is kept for, or taken from, others.
     """
 
@@ -37,6 +41,8 @@ class CompletionRequest:
     id: str = field(default_factory=new_id)
     flow: str | None = None
     budget: Budget | None = None
+    provider: str | None = None
+    privacy: Privacy | None = None
     cache_prompt: bool = True
 
 

