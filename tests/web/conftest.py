@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Error, Playwright, async_playwright
+from playwright.async_api import Browser, Error, Playwright, async_playwright, expect
 from tests.conftest import serve
 from tests.web.reader import Reader
 from tests.web.scripted_server import Script, create_app
@@ -26,6 +26,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# A busy machine of two cores needs more than the usual five seconds now and then.
+expect.set_options(timeout=15_000)
 
 
 def unavailable(reason: str) -> None:

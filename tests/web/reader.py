@@ -38,7 +38,7 @@ class Reader:
         """Open the page. Options are those of a browser context; `locale` is en-US unless told."""
         settings = {"locale": "en-US", "viewport": {"width": 1100, "height": 800}, **options}
         context = await browser.new_context(**settings)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(15_000)
         reader = cls(context, await context.new_page(), url)
         await reader.page.goto(url)
         await expect(reader.composer).to_be_visible()

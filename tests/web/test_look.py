@@ -38,7 +38,7 @@ async def test_follows_the_system_until_told(
     reader = await open_reader(site, color_scheme=system)
     assert await reader.page.evaluate(PAPER) == paper
     other = "light" if system == "dark" else "dark"
-    await reader.page.emulate_media(color_scheme=other)  # type: ignore[arg-type] # a literal
+    await reader.page.emulate_media(color_scheme=other)  # type: ignore[arg-type] # one of the two literals
     await reader.until(f"{PAPER} !== '{paper}'")
     await reader.button("Settings").click()
     await reader.page.get_by_role("radio", name="Light").check()

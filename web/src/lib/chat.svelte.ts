@@ -1,5 +1,7 @@
 /** The conversation: what was said, what is being said, and what can be done with it. */
 
+import { flushSync } from "svelte";
+
 import { ApiError, streamChat } from "./api";
 import { loadChat, loadDraft, saveChat, saveDraft } from "./archive";
 import { oncePerFrame } from "./frames";
@@ -132,7 +134,7 @@ class Chat {
     this.messages = [...turns, answer];
     this.#save();
     let arrived = "";
-    const show = oncePerFrame(() => (answer.text = arrived));
+    const show = oncePerFrame(() => flushSync(() => (answer.text = arrived)));
     try {
       const messages = toWire(turns, settings.now.systemPrompt);
       for await (const event of stream(messages, answer, abort.signal)) {

@@ -71,6 +71,8 @@ export class MarkdownStream {
   #source = "";
   #settled: Block[] = [];
   #offset = 0;
+  /** Code blocks by their source. */
+  #highlighted = new Map<string, Block>();
   /** Link definitions met so far. */
   #links: Links = {};
   /** The depths of the last heading and of those above it, as the source numbers them. */
@@ -156,16 +158,24 @@ export class MarkdownStream {
   #render(tokens: Token[]): Block[] {
     return tokens
       .filter((token) => token.type !== "space" && token.type !== "def")
-      .map((token) => {
-        if (isFence(token)) {
-          const language = languageOf(token.lang);
-          const html = sanitise(highlight(token.text, language));
-          return { kind: "code", text: token.text, language, html };
-        }
-        const html = this.#marked.parser([token]);
-        const wide = token.type === "table";
-        return { kind: "html", html: sanitise(wide ? `<div class="scroll">${html}</div>` : html) };
-      });
+      .map((token) => (isFence(token) ? this.#code(token) : this.#markup(token)));
+  }
+
+  /** Highlighting is what costs most, so it is done once for each block. */
+  #code({ raw, text, lang }: Tokens.Code): Block {
+    const known = this.#highlighted.get(raw.trimEnd());
+    if (known) return known;
+    const language = languageOf(lang);
+    const html = sanitise(highlight(text, language));
+    const block: Block = { kind: "code", text, language, html };
+    this.#highlighted.set(raw.trimEnd(), block);
+    return block;
+  }
+
+  #markup(token: Token): Block {
+    const html = this.#marked.parser([token]);
+    const wide = token.type === "table";
+    return { kind: "html", html: sanitise(wide ? `<div class="scroll">${html}</div>` : html) };
   }
 
   #inline(tokens: Token[]): string {
