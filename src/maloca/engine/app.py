@@ -53,9 +53,10 @@ def create_app(settings: EngineSettings) -> FastAPI:
         lifespan=lifespan,
         token=settings.token,
     )
-    app.include_router(endpoints.router)
     app.include_router(native.router)
+    app.include_router(endpoints.native)
     app.include_router(openai.router)
+    app.include_router(endpoints.router)
     return app
 
 

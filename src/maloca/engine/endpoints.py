@@ -14,6 +14,7 @@ from maloca.engine.engine import DEFAULT, EMBEDDING, Engine
 from maloca.engine.workers.keeper import WorkerState
 
 router = APIRouter(tags=["operation"])
+native = APIRouter(tags=["native"])
 
 
 class HealthRead(BaseModel):
@@ -38,7 +39,7 @@ async def root() -> dict[str, str]:
     }
 
 
-@router.get("/api/llm/health", tags=["native"])
+@native.get("/api/llm/health")
 async def llm_health(request: Request) -> HealthRead:
     """Tell which models answer, and where they run."""
     return await _health(request)
@@ -86,7 +87,7 @@ async def _health(request: Request) -> HealthRead:
     )
 
 
-@router.get("/api/models", tags=["native"])
+@native.get("/api/models")
 async def models(lister: ListerDep) -> list[dict[str, Any]]:
     """List the models of the store, and where each stands."""
     return [msgspec.to_builtins(model) for model in await lister.models()]
