@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,24 +28,34 @@ from maloca.core.events import Cancelled, Done
 from maloca.engine.engine import Engine
 from maloca.engine.store.fake import install_fake
 
+Workers = Callable[[], set[int]]
 
-def workers() -> Iterator[int]:
-    """Yield the model workers below this process."""
+
+def every_worker() -> Iterator[int]:
+    """Yield the model workers below this process, those of other tests' services too."""
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             if "maloca.engine.workers.process" in process.cmdline():
                 yield process.pid
 
 
-async def test_first_requests_at_the_same_time_load_a_model_once(tmp_path: Path) -> None:
+@pytest.fixture
+def workers() -> Workers:
+    """Return a function that says which model workers this test started."""
+    before = set(every_worker())
+    return lambda: set(every_worker()) - before
+
+
+async def test_first_requests_at_the_same_time_load_a_model_once(
+    tmp_path: Path, workers: Workers
+) -> None:
     async with running(tmp_path, {"preload": False, "queue_limit": 100}, load_ms=200) as engine:
-        before = set(workers())
         names = ["default", "fake"] * 10
         answers = await asyncio.gather(
             *(events_of(engine, request(model=name, reply="sí")) for name in names)
         )
         assert {text_of(events) for events in answers} == {"sí"}
-        assert len(set(workers()) - before) == 1
+        assert len(workers()) == 1
         assert len(list(engine.running())) == 1
 
 
@@ -87,7 +97,9 @@ async def test_a_private_prefix_is_refused_while_the_cache_is_shared(tmp_path: P
         assert isinstance((await events_of(engine, wanted))[-1], Done)
 
 
-async def test_stopping_ends_every_stream_once_and_leaves_no_process(tmp_path: Path) -> None:
+async def test_stopping_ends_every_stream_once_and_leaves_no_process(
+    tmp_path: Path, workers: Workers
+) -> None:
     async with running(tmp_path, {"max_running": 2}) as engine:
         model = await chat_model(engine)
         slow = {"reply": "ab", "delay_ms": 60_000}
@@ -101,17 +113,16 @@ async def test_stopping_ends_every_stream_once_and_leaves_no_process(tmp_path: P
                 return model.scheduler.waiting == 1
 
             await eventually(queued)
-            pids = set(workers())
-            assert pids
+            assert workers()
             await engine.stop()
             for stream in (one, two):
                 assert await the_rest(stream) == [Cancelled("the engine is stopping")]
             assert (await waiting)[-1] == Cancelled("the engine is stopping")
         assert nothing_left(model)
-        assert not pids & set(workers())
+        assert not workers()
 
 
-async def test_nothing_starts_while_the_engine_stops(tmp_path: Path) -> None:
+async def test_nothing_starts_while_the_engine_stops(tmp_path: Path, workers: Workers) -> None:
     """A request that is still being read when the engine stops must not wait for ever."""
     async with running(tmp_path) as engine:
         install_fake(engine.store, "late")
@@ -126,7 +137,7 @@ async def test_nothing_starts_while_the_engine_stops(tmp_path: Path) -> None:
             await events_of(engine, request())
         with pytest.raises(Unavailable):
             await engine.embed(EmbeddingRequest(model="embedding", texts=["a"]))
-        assert not list(workers())
+        assert not workers()
 
 
 async def test_a_model_that_is_stopped_refuses_what_comes_late(tmp_path: Path) -> None:
@@ -140,13 +151,15 @@ async def test_a_model_that_is_stopped_refuses_what_comes_late(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("load", ["hang", "crash"])
-async def test_stopping_while_a_model_loads_leaves_no_process(tmp_path: Path, load: str) -> None:
+async def test_stopping_while_a_model_loads_leaves_no_process(
+    tmp_path: Path, workers: Workers, load: str
+) -> None:
     async with running(tmp_path, load=load) as engine:
         waiting = asyncio.create_task(events_of(engine, request()))
         await asyncio.sleep(0.1)
         await engine.stop()
         assert (await waiting)[-1] == Cancelled("the engine is stopping")
-    assert not list(workers())
+    assert not workers()
 
 
 async def test_an_engine_can_be_stopped_twice_and_before_it_started(tmp_path: Path) -> None:
