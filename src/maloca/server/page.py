@@ -13,6 +13,7 @@ from maloca.core.errors import NotFound
 
 FOLDER: Final = "page"
 # Vite puts a hash of the content into the names below this folder, so they never change.
+_READ: Final = ["GET", "HEAD"]
 _HASHED: Final = "assets/"
 _MISSING: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Maloca</title>
 <p>The page has not been built. Run <code>make up</code>, or use the API: <a href="docs">docs</a>.
@@ -37,13 +38,13 @@ def mount(app: FastAPI) -> None:
         else {}
     )
 
-    @router.get("/", response_model=None)
+    @router.api_route("/", methods=_READ, response_model=None)
     async def index() -> FileResponse | HTMLResponse:
         if "index.html" not in paths:
             return HTMLResponse(_MISSING, status_code=503)
         return FileResponse(paths["index.html"], headers={"Cache-Control": "no-cache"})
 
-    @router.get("/{path:path}")
+    @router.api_route("/{path:path}", methods=_READ, response_model=None)
     async def file(path: str) -> FileResponse:
         # Only what was there at start is served: no path that a user types reaches the disk.
         if path not in paths:
