@@ -69,7 +69,7 @@ class House:
             raise StageFailed(machine.explain(missing).rstrip())
         self.environment.ensure(extras)
         if tools:
-            self.page.ensure_packages()
+            self.page.ensure_packages(tools=True)
         if page:
             self.page.ensure()
 

@@ -43,10 +43,10 @@ class Page:
         built = (self.output / "index.html").exists()
         return built and _read(self._build_stamp) == self._sources_hash()
 
-    @property
-    def has_packages(self) -> bool:
-        """Tell whether node_modules holds what the lock file says."""
-        return _read(self._packages_stamp) == self._lock_hash()
+    def has_packages(self, *, tools: bool) -> bool:
+        """Tell whether node_modules holds what the lock file says, with or without tools."""
+        stamp = _read(self._packages_stamp)
+        return stamp in {self._stamp(tools=True), self._stamp(tools=tools)}
 
     def missing(self, *, packages: bool = False) -> list[tuple[str, str]]:
         """Return what this machine lacks to build the page; empty when nothing is to be done."""
@@ -54,17 +54,18 @@ class Page:
             return []
         return machine.missing_node()
 
-    def ensure_packages(self) -> None:
-        """Install the page's packages.
+    def ensure_packages(self, *, tools: bool = False) -> None:
+        """Install what builds the page; with `tools`, also what checks and tests it.
 
         Raises:
             StageFailed: Node.js is missing, or npm failed.
         """
-        if self.has_packages:
+        if self.has_packages(tools=tools):
             return
         self._packages_stamp.unlink(missing_ok=True)
-        self.npm("page's packages", "ci", "--no-audit", "--no-fund")
-        _write(self._packages_stamp, self._lock_hash())
+        only = [] if tools else ["--omit=dev"]
+        self.npm("page's packages", "ci", "--no-audit", "--no-fund", *only)
+        _write(self._packages_stamp, self._stamp(tools=tools))
 
     def ensure(self) -> None:
         """Build the page.
@@ -109,8 +110,9 @@ class Page:
         # Outside of the output, which goes into the wheel as it is.
         return self.root / "build" / "page-built"
 
-    def _lock_hash(self) -> str:
-        return _hash(self.sources, [self.sources / "package-lock.json"])
+    def _stamp(self, *, tools: bool) -> str:
+        lock = _hash(self.sources, [self.sources / "package-lock.json"])
+        return f"{lock} {'with tools' if tools else 'to build'}"
 
     def _sources_hash(self) -> str:
         return _hash(self.sources, sorted(_files(self.sources)))
