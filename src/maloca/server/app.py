@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import httpx
 from fastapi import FastAPI
@@ -15,12 +15,15 @@ from maloca.dialects.openai import routes as openai
 from maloca.dialects.services import Services
 from maloca.server import endpoints, page
 from maloca.server.chats import endpoints as chats
+from maloca.server.db import versions
+from maloca.server.db.database import Database
 from maloca.server.settings import ServerSettings
 
 
 class ServerState(Services):
     """What the lifespan yields to the routes."""
 
+    database: Database
     engine: EngineClient
 
 
@@ -36,14 +39,19 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServerState]:
+        await versions.prepare(settings.database)
         token = settings.engine_token.get_secret_value() if settings.engine_token else None
-        async with EngineClient(
-            str(settings.engine_url),
-            token=token,
-            timeout=settings.request_timeout,
-            transport=transport,
-        ) as client:
+        async with (
+            aclosing(Database(settings.database)) as database,
+            EngineClient(
+                str(settings.engine_url),
+                token=token,
+                timeout=settings.request_timeout,
+                transport=transport,
+            ) as client,
+        ):
             yield ServerState(
+                database=database,
                 engine=client,
                 completer=client,
                 embedder=client,

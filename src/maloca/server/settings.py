@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, HttpUrl
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr
+from sqlalchemy.engine import URL
 
+from maloca.core.home import home
 from maloca.core.settings import Port, Seconds, Settings, Token, is_loopback
+from maloca.server.db.database import SQLITE_DRIVER, database_url
 
 
 def _loopback_only(host: str) -> str:
@@ -16,6 +19,12 @@ def _loopback_only(host: str) -> str:
             "strangers out; use 127.0.0.1, localhost or ::1"
         )
     return host
+
+
+def _known_database(given: SecretStr | None) -> SecretStr | None:
+    if given is not None:
+        database_url(given.get_secret_value())
+    return given
 
 
 class ServerSettings(Settings):
@@ -32,3 +41,15 @@ class ServerSettings(Settings):
     request_timeout: Seconds = Field(
         default=600, description="Seconds that an answer may take in all."
     )
+    database_url: Annotated[SecretStr | None, AfterValidator(_known_database)] = Field(
+        default=None,
+        description="`sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`; without it, "
+        "the SQLite file `maloca.db` under the home.",
+    )
+
+    @property
+    def database(self) -> URL:
+        """Where the data is, with the driver that Maloca uses."""
+        if self.database_url is None:
+            return URL.create(SQLITE_DRIVER, database=str(home() / "maloca.db"))
+        return database_url(self.database_url.get_secret_value())

@@ -1,0 +1,40 @@
+"""Migrations: applied once whoever begins, taken back with data in place, refused when unknown."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from maloca.server.db import versions
+from maloca.server.db.database import Database, database_url
+
+
+async def test_an_empty_database_becomes_current(empty_database_url: str) -> None:
+    url = database_url(empty_database_url)
+    before = await versions.state(url)
+    assert before.revision is None
+    assert before.is_empty
+    assert before.pending == tuple(versions.revisions())
+    assert await versions.upgrade(url) == versions.revisions()
+    assert await versions.upgrade(url) == []
+    assert (await versions.state(url)).is_current
+    assert (await versions.state(url)).revision == versions.head()
+
+
+async def test_a_newer_database_is_refused(database: Database) -> None:
+    async with database.write() as session:
+        await session.execute(sa.text("update alembic_version set version_num = '9999'"))
+    for act in (versions.prepare, versions.upgrade):
+        with pytest.raises(versions.WrongVersion, match=r"9999.*newer"):
+            await act(database.url)
+
+
+async def test_a_database_of_somebody_else_is_refused(empty_database_url: str) -> None:
+    url = database_url(empty_database_url)
+    database = Database(url)
+    async with database.write() as session:
+        await session.execute(sa.text("create table guests (name text)"))
+    await database.aclose()
+    for act in (versions.prepare, versions.upgrade):
+        with pytest.raises(versions.WrongVersion, match="not from Maloca's migrations"):
+            await act(url)
