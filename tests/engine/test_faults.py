@@ -288,3 +288,24 @@ def test_readiness_says_where_the_default_model_stands(
             assert response.status_code == 503
         assert (found["message"] is not None) is (load == "fail")
         assert httpx.get(live.url + "/health").status_code == 200
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "manifest.json"])
+def test_health_names_a_damaged_default_model(tmp_path: Path, file: str) -> None:
+    store = fake_store(tmp_path)
+    path = damage(store, "default", file, "truncated")
+    with serve(create_app(engine_settings(store.path)), ready="/health/live") as live:
+        response = httpx.get(live.url + "/health")
+        assert (response.status_code, response.json()["status"]) == (200, "failed")
+        assert str(path) in response.json()["message"]
+        assert "maloca models pull fake" in response.json()["message"]
+        assert httpx.get(live.url + "/health/ready").status_code == 503
+
+
+def test_health_names_a_damaged_file_of_aliases(tmp_path: Path) -> None:
+    store = fake_store(tmp_path)
+    (tmp_path / ".aliases.json").write_text("{")
+    with serve(create_app(engine_settings(store.path)), ready="/health/live") as live:
+        response = httpx.get(live.url + "/health")
+        assert (response.status_code, response.json()["status"]) == (200, "failed")
+        assert ".aliases.json" in response.json()["message"]

@@ -16,7 +16,7 @@ from tests.engine.asking import (
 from tests.observe import eventually
 
 from maloca.core.errors import ContextLengthExceeded, Overloaded
-from maloca.core.events import Done
+from maloca.core.events import Done, Usage
 from maloca.core.sampling import Sampling
 from maloca.engine.chat import ChatModel
 from maloca.engine.engine import Engine
@@ -146,6 +146,19 @@ async def test_what_waited_for_the_load_is_measured_against_the_loaded_model(
         events = await events_of(engine, request("x" * 100, sampling=tokens(50)))
         assert events[-1].error.code == "context_length_exceeded"  # type: ignore[union-attr] - it failed
         assert nothing_left(await chat_model(engine))
+
+
+async def test_an_answer_without_a_limit_goes_to_the_end_of_the_loaded_context(
+    tmp_path: Path,
+) -> None:
+    """Also the first one, which was accepted before the KV cache's size was known."""
+    endless = Sampling(max_new_tokens=None, ignore_eos=True)
+    async with running(tmp_path, blocks=8, load_ms=200) as engine:
+        for _ in range(2):
+            *_, usage, done = await events_of(engine, request(sampling=endless))
+            assert isinstance(usage, Usage)
+            assert isinstance(done, Done)
+            assert (usage.total_tokens, done.finish_reason) == (8 * 16, "length")
 
 
 @pytest.mark.parametrize("where", ["queue", "worker"])

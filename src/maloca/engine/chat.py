@@ -106,7 +106,11 @@ class ChatModel:
                 hint="Start the engine with MALOCA_ENGINE_PREFIX_CACHE=false.",
             )
         prompt = await self.encode(request.messages)
-        generation = self.scheduler.submit(prompt, self._params(request, len(prompt)))
+        generation = self.scheduler.submit(
+            prompt,
+            self._params(request, len(prompt)),
+            open_ended=request.sampling.max_new_tokens is None,
+        )
         answer = _Answer(self, request, generation)
         budget = request.budget or Budget.of_ms(self._default_budget * 1000)
         timer = asyncio.get_running_loop().call_later(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 import maloca
+from maloca.core.errors import MalocaError
 from maloca.dialects.services import ListerDep
 from maloca.engine.engine import DEFAULT, EMBEDDING, Engine
 from maloca.engine.workers.keeper import WorkerState
@@ -68,8 +69,14 @@ async def ready(request: Request, response: Response) -> HealthRead:
 
 async def _health(request: Request) -> HealthRead:
     engine: Engine = request.state.engine
-    chat = await engine.loaded(DEFAULT)
-    embedding = await engine.loaded(EMBEDDING)
+    try:
+        chat = await engine.loaded(DEFAULT)
+        embedding = await engine.loaded(EMBEDDING)
+    except MalocaError as error:
+        message = error.info.message
+        return HealthRead(
+            status="failed", message=message, model=None, device=None, embedding_model=None
+        )
     capacity = chat.keeper.capacity if chat else None
     found: dict[str, Any] = {
         "model": chat.model.name if chat else None,
@@ -78,6 +85,12 @@ async def _health(request: Request) -> HealthRead:
     }
     if request.app.state.draining:
         return HealthRead(status="stopped", message="The engine is stopping.", **found)
+    if (
+        chat is None
+        and (problem := engine.problems.get(DEFAULT))
+        and problem.code == "model_failed"
+    ):
+        return HealthRead(status="failed", message=f"{problem.message} {problem.hint}", **found)
     if chat is None:
         message = "No default model is loaded: maloca models pull smollm2-135m-instruct."
         return HealthRead(status="no_model", message=message, **found)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 import structlog
 
 from maloca.core.completer import CompletionRequest, EmbeddingRequest, Embeddings, ModelInfo
-from maloca.core.errors import InvalidRequest, MalocaError, Unavailable
+from maloca.core.errors import ErrorInfo, InvalidRequest, MalocaError, Unavailable
 from maloca.core.events import Event
 from maloca.core.messages import Message
 from maloca.engine.chat import ChatModel
@@ -34,6 +34,8 @@ class Engine:
         self.settings = settings
         self.store = ModelStore(settings.models_dir)
         self.metrics = EngineMetrics()
+        # Why an alias could not be loaded at the start.
+        self.problems: dict[str, ErrorInfo] = {}
         self._loaded: dict[str, ChatModel | EmbeddingModel] = {}
         self._stopping = False
 
@@ -45,6 +47,7 @@ class Engine:
             try:
                 await self._model(alias)
             except MalocaError as error:
+                self.problems[alias] = error.info
                 log.warning(
                     "model_not_loaded", alias=alias, reason=str(error), hint=error.info.hint
                 )
@@ -109,7 +112,11 @@ class Engine:
         return model
 
     async def loaded(self, alias: str) -> ChatModel | EmbeddingModel | None:
-        """Return the model that an alias points to, if it has been asked for already."""
+        """Return the model that an alias points to, if it has been asked for already.
+
+        Raises:
+            ModelFailed: The file of aliases is damaged.
+        """
         name = (await asyncio.to_thread(self.store.aliases)).get(alias, alias)
         return self._loaded.get(name)
 

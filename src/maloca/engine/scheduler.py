@@ -14,6 +14,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from maloca.core.errors import (
     ContextLengthExceeded,
     MalocaError,
@@ -36,11 +38,15 @@ _RETRY_LOAD_AFTER: Final = 5.0
 
 @dataclass(slots=True, eq=False)
 class Generation:
-    """One request inside the scheduler; its outputs arrive in `outputs`."""
+    """One request inside the scheduler; its outputs arrive in `outputs`.
+
+    An open-ended one may go on to the end of the context, however long that turns out to be.
+    """
 
     id: int
     prompt: list[int]
     params: GenerationParams
+    open_ended: bool = False
     accepted: float = field(default_factory=time.monotonic)
     admitted: float | None = None
     outputs: asyncio.Queue[TokenOutput | MalocaError] = field(default_factory=asyncio.Queue)
@@ -53,6 +59,12 @@ class Generation:
     def blocks(self, capacity: Capacity) -> int:
         """KV blocks that it may need."""
         return math.ceil(self.longest / capacity.block_size) if capacity.block_size else 0
+
+    def fit(self, capacity: Capacity) -> None:
+        """Shorten an open-ended answer to what the loaded model can hold."""
+        room = capacity.context_length - len(self.prompt)
+        if self.open_ended and 0 < room < self.params.max_new_tokens:
+            self.params = msgspec.structs.replace(self.params, max_new_tokens=room)
 
 
 class Scheduler:
@@ -84,7 +96,9 @@ class Scheduler:
         """KV blocks that running requests have reserved."""
         return self._blocks_used
 
-    def submit(self, prompt: list[int], params: GenerationParams) -> Generation:
+    def submit(
+        self, prompt: list[int], params: GenerationParams, *, open_ended: bool = False
+    ) -> Generation:
         """Accept a request.
 
         Raises:
@@ -101,7 +115,7 @@ class Scheduler:
                 hint="Try again a little later, or raise MALOCA_ENGINE_QUEUE_LIMIT.",
                 retry_after=max(1.0, math.ceil(turns * self._seconds_per_request)),
             )
-        generation = Generation(next(self._ids), prompt, params)
+        generation = Generation(next(self._ids), prompt, params, open_ended)
         if self.keeper.capacity is not None:
             _check_fits(generation, self.keeper.capacity)
         self._waiting.append(generation)
@@ -135,6 +149,7 @@ class Scheduler:
     def on_ready(self, capacity: Capacity) -> None:
         """Send what waited for the load, refusing what turns out not to fit."""
         for generation in list(self._waiting):
+            generation.fit(capacity)
             try:
                 _check_fits(generation, capacity)
             except MalocaError as error:
