@@ -2,51 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from fastapi import Request
 from tests.asgi.drive import Exchange, call, scope_of
+from tests.streams import DONE, HANG, STARTED, USAGE, Source
 
 from maloca.asgi import streaming
 from maloca.asgi.streaming import ClientGone, EventStream, until_disconnect
 from maloca.core.errors import ErrorInfo, ModelFailed, Overloaded
-from maloca.core.events import Cancelled, Delta, Done, Event, Failed, Started, Timings, Usage
+from maloca.core.events import Cancelled, Delta, Event, Failed
 from maloca.dialects.native.routes import render
 from maloca.dialects.openai.render import DONE as TAIL
 from maloca.dialects.openai.render import ChatChunks
 
-STARTED = Started(id="1", model="fake", created=1, prompt_tokens=3)
-USAGE = Usage(prompt_tokens=3, completion_tokens=2)
-DONE = Done(
-    finish_reason="stop", timings=Timings(queue_ms=0, ttft_ms=1, total_ms=2, tokens_per_second=3)
-)
 CRASH = Failed(ErrorInfo(message="gone", code="worker_crashed", status=503, retry_after=0.2))
 TERMINALS = {"done", "cancelled", "failed"}
-HANG = "hang"
-
-
-class Source:
-    """A stream that says what it is told, and knows whether it was closed."""
-
-    def __init__(self, *script: Event | Exception | str) -> None:
-        self._script = script
-        self.closed = False
-
-    async def events(self) -> AsyncGenerator[Event, None]:
-        try:
-            for line in self._script:
-                if isinstance(line, Exception):
-                    raise line
-                if isinstance(line, str):
-                    await asyncio.Event().wait()
-                else:
-                    yield line
-        finally:
-            # A release that takes a moment must be waited for too.
-            await asyncio.sleep(0)
-            self.closed = True
 
 
 def names(body: bytes) -> list[str]:

@@ -1,40 +1,17 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncGenerator
 
 import pytest
+from tests.streams import DONE, STARTED, USAGE, Source
 
 from maloca.core.completer import Embeddings, collect
 from maloca.core.errors import ErrorInfo, MalocaError
-from maloca.core.events import Cancelled, Delta, Done, Event, Failed, Started, Timings, Usage
-
-STARTED = Started(id="1", model="fake", created=1, prompt_tokens=3)
-USAGE = Usage(prompt_tokens=3, completion_tokens=2)
-DONE = Done(
-    finish_reason="stop", timings=Timings(queue_ms=0, ttft_ms=1, total_ms=2, tokens_per_second=3)
-)
-
-
-class Stream:
-    """A stream of given events that knows whether it was closed."""
-
-    def __init__(self, *events: Event | MalocaError) -> None:
-        self._events = events
-        self.closed = False
-
-    async def events(self) -> AsyncGenerator[Event, None]:
-        try:
-            for event in self._events:
-                if isinstance(event, MalocaError):
-                    raise event
-                yield event
-        finally:
-            self.closed = True
+from maloca.core.events import Cancelled, Delta, Event, Failed
 
 
 async def test_a_whole_answer_is_its_deltas_joined() -> None:
-    stream = Stream(STARTED, Delta("la "), Delta("casa"), USAGE, DONE)
+    stream = Source(STARTED, Delta("la "), Delta("casa"), USAGE, DONE)
     answer = await collect(stream.events())
     assert (answer.text, answer.finish_reason) == ("la casa", "stop")
     assert (answer.started, answer.usage, answer.timings) == (STARTED, USAGE, DONE.timings)
@@ -60,7 +37,7 @@ async def test_a_whole_answer_is_its_deltas_joined() -> None:
 async def test_anything_else_is_one_error_and_the_stream_is_closed(
     events: list[Event | MalocaError], code: str, status: int
 ) -> None:
-    stream = Stream(*events)
+    stream = Source(*events)
     with pytest.raises(MalocaError) as caught:
         await collect(stream.events())
     assert (caught.value.info.code, caught.value.info.status) == (code, status)
