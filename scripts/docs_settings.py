@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 
 from maloca.core.settings import Settings
@@ -61,13 +62,20 @@ def render() -> str:
 def _table(title: str, owner: type[Settings], names: set[str]) -> str:
     prefix = str(owner.model_config["env_prefix"])
     rows = [
-        f"| `{field.validation_alias or prefix + name.upper()}` | {_default(field)} "
+        f"| {_variables(field, prefix + name.upper())} | {_default(field)} "
         f"| {field.description or ''} |"
         for name, field in owner.model_fields.items()
         if name in names
     ]
     head = f"## {title}\n\n| variable | default | what it is |\n|---|---|---|\n"
     return head + "\n".join(rows) + "\n"
+
+
+def _variables(field: FieldInfo, by_default: str) -> str:
+    """Return the variables of a setting, the one that beats the others first."""
+    alias = field.validation_alias
+    names = alias.choices if isinstance(alias, AliasChoices) else [alias or by_default]
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _default(field: FieldInfo) -> str:

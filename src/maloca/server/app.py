@@ -14,6 +14,7 @@ from maloca.client.engine import EngineClient
 from maloca.dialects.openai import routes as openai
 from maloca.dialects.services import Services
 from maloca.server import endpoints, page
+from maloca.server.accounts.accounts import Accounts
 from maloca.server.chats import endpoints as chats
 from maloca.server.db import versions
 from maloca.server.db.database import Database
@@ -24,6 +25,7 @@ class ServerState(Services):
     """What the lifespan yields to the routes."""
 
     database: Database
+    accounts: Accounts
     engine: EngineClient
 
 
@@ -52,6 +54,7 @@ def create_app(
         ):
             yield ServerState(
                 database=database,
+                accounts=await Accounts.open(settings, database),
                 engine=client,
                 completer=client,
                 embedder=client,

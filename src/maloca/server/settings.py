@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, HttpUrl, SecretStr
 from sqlalchemy.engine import URL
 
 from maloca.core.home import home
-from maloca.core.settings import Port, Seconds, Settings, Token, is_loopback
+from maloca.core.settings import Port, Seconds, Token, is_loopback
+from maloca.server.accounts.settings import AccountSettings
 from maloca.server.db.database import SQLITE_DRIVER, database_url
 
 
@@ -27,7 +28,7 @@ def _known_database(given: SecretStr | None) -> SecretStr | None:
     return given
 
 
-class ServerSettings(Settings):
+class ServerSettings(AccountSettings):
     """Everything about the server that its owner may choose."""
 
     host: Annotated[str, AfterValidator(_loopback_only)] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from maloca.server.accounts import models as accounts
 from maloca.server.db.base import Base
 
-__all__ = ["Base"]
+__all__ = ["Base", "accounts"]
