@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 from tests.conftest import LiveApp, engine_settings, fake_store, serve
-from tests.dialects.test_openai_sdk import HOLA, scripted
+from tests.dialects.sdk import HOLA, scripted
 from tests.observe import until_idle, until_metric
 
 from maloca.engine.app import create_app as create_engine

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import struct
-from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -14,35 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from tests.conftest import LiveApp
-
-HOLA: Any = [{"role": "user", "content": "hola"}]
-
-
-def scripted(**script: Any) -> Any:
-    """Return messages that make the fake model do what the script says."""
-    return [{"role": "user", "content": f"#fake {json.dumps(script)}"}]
-
-
-@pytest.fixture(params=["live_engine", "live_server"])
-def live(request: pytest.FixtureRequest) -> LiveApp:
-    live: LiveApp = request.getfixturevalue(request.param)
-    return live
-
-
-@pytest.fixture
-def client(live: LiveApp) -> Iterator[OpenAI]:
-    with OpenAI(base_url=live.url + "/v1", api_key="none", max_retries=0, timeout=60) as client:
-        yield client
-
-
-def ask(client: OpenAI, messages: Any = HOLA, **options: Any) -> Any:
-    return client.chat.completions.create(model="default", messages=messages, **options)
-
-
-def said(client: OpenAI, messages: Any = HOLA, **options: Any) -> str:
-    text = ask(client, messages, **options).choices[0].message.content
-    assert isinstance(text, str)
-    return text
+from tests.dialects.sdk import HOLA, ask, said, scripted
 
 
 def test_a_completion(client: OpenAI) -> None:
@@ -166,48 +134,6 @@ def test_messages_that_cannot_be_read_are_refused(client: OpenAI, message: Any) 
         ask(client, [message])
     assert caught.value.param is not None
     assert caught.value.param.startswith("messages.0")
-
-
-def test_embeddings_as_numbers_and_as_base64_are_the_same(client: OpenAI) -> None:
-    texts = ["la maloca", "el fuego", "la maloca"]
-    # The SDK asks for base64 by itself and decodes it.
-    found = client.embeddings.create(model="embedding", input=texts)
-    floats = client.embeddings.create(model="embedding", input=texts, encoding_format="float")
-    encoded = client.embeddings.create(model="embedding", input=texts, encoding_format="base64")
-    raw: Any = [item.embedding for item in encoded.data]
-    assert [list(struct.unpack("<8f", base64.b64decode(text))) for text in raw] == [
-        item.embedding for item in floats.data
-    ]
-    assert [item.embedding for item in found.data] == [item.embedding for item in floats.data]
-    assert [item.index for item in found.data] == [0, 1, 2]
-    first, second, third = (item.embedding for item in found.data)
-    assert first == third != second
-    assert sum(x * x for x in first) == pytest.approx(1, abs=1e-5)
-    assert found.model == "fake-embedding"
-    assert found.usage.total_tokens == found.usage.prompt_tokens == sum(len(t) for t in texts)
-
-
-def test_one_text_and_its_dimensions(client: OpenAI) -> None:
-    [item] = client.embeddings.create(model="embedding", input="hola", dimensions=8).data
-    assert len(item.embedding) == 8
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.embeddings.create(model="embedding", input="hola", dimensions=4)
-    assert caught.value.param == "dimensions"
-
-
-def test_token_ids_are_refused_with_advice(client: OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="token ids") as caught:
-        client.embeddings.create(model="embedding", input=[[1, 2, 3]])
-    assert "check_embedding_ctx_length" in str(caught.value.body)
-
-
-def test_models_are_listed_with_their_aliases(client: OpenAI) -> None:
-    names = [model.id for model in client.models.list()]
-    assert names == ["default", "embedding", "fake", "fake-embedding"]
-    shown = client.models.retrieve("default")
-    assert (shown.id, shown.object, shown.owned_by) == ("default", "model", "maloca")
-    with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("no-such-model")
 
 
 def test_an_unknown_model_is_not_found(client: OpenAI) -> None:
