@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -85,11 +86,16 @@ async def test_it_runs_services_until_told_to_stop(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "second.log").read_text(encoding="utf-8") == "three\n"
 
 
+def mine(number: int, frame: FrameType | None) -> None:
+    """The handler that was there before the supervisor's."""
+    pytest.fail(f"signal {number} at {frame} came before the supervisor listened")
+
+
 @pytest.fixture(params=[signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def heard(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
     """A signal that is not ignored, as SIGHUP is in tests that run under nohup."""
     number: signal.Signals = request.param
-    before = signal.signal(number, signal.default_int_handler)
+    before = signal.signal(number, mine)
     yield number
     signal.signal(number, before)
 
@@ -100,7 +106,7 @@ async def test_signals_stop_everything(tmp_path: Path, heard: signal.Signals) ->
         os.kill(os.getpid(), heard)
         async with asyncio.timeout(60):
             await running.task
-    assert signal.getsignal(heard) is signal.default_int_handler
+    assert signal.getsignal(heard) is mine
 
 
 async def test_a_killed_service_comes_back(tmp_path: Path) -> None:
