@@ -38,6 +38,7 @@ class EngineClient:
         *,
         token: str | None = None,
         timeout: float = 600.0,
+        connect_timeout: float = CONNECT_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Connect lazily.
@@ -46,14 +47,16 @@ class EngineClient:
             url: The engine's base URL.
             token: Its bearer token, if it wants one.
             timeout: Seconds that a request without a budget may take in all.
+            connect_timeout: Seconds to reach the engine.
             transport: Another way to reach the engine, for tests.
         """
         self.url = url.rstrip("/")
         self._timeout = timeout
+        self._connect_timeout = connect_timeout
         self._http = httpx.AsyncClient(
             base_url=self.url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(timeout, connect=connect_timeout),
             limits=httpx.Limits(max_connections=POOL_SIZE, max_keepalive_connections=100),
             transport=transport,
             # A proxy of the environment is for the internet, not for the engine next door.
@@ -148,7 +151,7 @@ class EngineClient:
     def _patience(self, budget: Budget | None) -> httpx.Timeout:
         """Return how long to wait: the engine ends a request in time, unless it hangs itself."""
         seconds = self._timeout if budget is None else budget.remaining_seconds + _GRACE_SECONDS
-        return httpx.Timeout(min(seconds, self._timeout), connect=CONNECT_SECONDS)
+        return httpx.Timeout(min(seconds, self._timeout), connect=self._connect_timeout)
 
     async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
