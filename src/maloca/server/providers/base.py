@@ -25,15 +25,23 @@ class Provider(Protocol):
     """A `Completer` with a name.
 
     Attributes:
-        name: The name under which requests, settings and answers know it.
-        local: Whether it works on this machine or in the owner's own engine, so that using it
-            sends nothing to a stranger.
         model: The model that answers when the caller leaves the choice open.
     """
 
-    name: ProviderName
-    local: bool
     model: str
+
+    @property
+    def name(self) -> ProviderName:
+        """The name under which requests, settings and answers know it."""
+        ...
+
+    @property
+    def local(self) -> bool:
+        """Whether it works on this machine, or in the owner's own engine.
+
+        Using it sends nothing to a stranger.
+        """
+        ...
 
     @property
     def secret(self) -> str | None:

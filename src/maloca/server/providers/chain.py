@@ -77,7 +77,8 @@ class ProviderChain:
             egress: The owner's decision about what may leave; by default nothing.
             timers: How long each phase may take.
             max_attempts: How many providers one request may ask.
-            on_attempt: Told a provider's name and "ok" or an error code, once per attempt.
+            on_attempt: Told a provider's name, and "ok", "refused" (the caller's mistake) or an
+                error code, once per attempt.
         """
         self.links = tuple(links)
         self.egress = egress or Egress()
@@ -165,7 +166,7 @@ class ProviderChain:
     def _on_failure(self, link: Link, error: MalocaError, trail: Trail) -> None:
         """Note a failure before the first piece of text; the caller's own mistake goes back."""
         name = link.provider.name
-        self._count(link, error.info.code)
+        self._count(link, error.info.code if falls_through(error.info) else "refused")
         if isinstance(error, Declined):
             trail.note(name, error.info.code)
             return
