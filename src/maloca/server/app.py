@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 import httpx
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from maloca.asgi.application import new_app
@@ -18,7 +18,15 @@ from maloca.server.accounts.accounts import Accounts
 from maloca.server.chats import endpoints as chats
 from maloca.server.db import versions
 from maloca.server.db.database import Database
+from maloca.server.inference import endpoints as predict
+from maloca.server.inference import socket
+from maloca.server.inference.dependencies import metered_dialect, metered_stream
+from maloca.server.inference.parts import running
+from maloca.server.inference.service import Inference
+from maloca.server.limits import endpoints as limits
+from maloca.server.limits.headers import LateHeaders
 from maloca.server.settings import ServerSettings
+from maloca.server.usage import endpoints as usage
 
 
 class ServerState(Services):
@@ -27,6 +35,7 @@ class ServerState(Services):
     database: Database
     accounts: Accounts
     engine: EngineClient
+    inference: Inference
 
 
 def create_app(
@@ -38,6 +47,7 @@ def create_app(
         settings: What its owner chose.
         transport: Another way to reach the engine, for tests.
     """
+    registry = CollectorRegistry()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServerState]:
@@ -51,11 +61,13 @@ def create_app(
                 timeout=settings.request_timeout,
                 transport=transport,
             ) as client,
+            running(settings, database, registry, completer=client, lister=client) as inference,
         ):
             yield ServerState(
                 database=database,
                 accounts=await Accounts.open(settings, database),
                 engine=client,
+                inference=inference,
                 completer=client,
                 embedder=client,
                 lister=client,
@@ -66,11 +78,16 @@ def create_app(
         title="Maloca server",
         description="A house for your own language models.",
         settings=settings,
-        registry=CollectorRegistry(),
+        registry=registry,
         lifespan=lifespan,
     )
+    app.add_middleware(LateHeaders)
     app.include_router(endpoints.router)
-    app.include_router(openai.router)
-    app.include_router(chats.router)
+    app.include_router(openai.router, dependencies=[Depends(metered_dialect)])
+    app.include_router(chats.router, dependencies=[Depends(metered_stream)])
+    app.include_router(predict.router)
+    app.include_router(socket.router)
+    app.include_router(usage.router)
+    app.include_router(limits.router)
     page.mount(app)
     return app

@@ -11,6 +11,8 @@ from maloca.core.home import home
 from maloca.core.settings import Port, Seconds, Token, is_loopback
 from maloca.server.accounts.settings import AccountSettings
 from maloca.server.db.database import SQLITE_DRIVER, database_url
+from maloca.server.inference.settings import InferenceSettings
+from maloca.server.jobs.settings import JobSettings
 
 
 def _loopback_only(host: str) -> str:
@@ -28,7 +30,7 @@ def _known_database(given: SecretStr | None) -> SecretStr | None:
     return given
 
 
-class ServerSettings(AccountSettings):
+class ServerSettings(AccountSettings, JobSettings, InferenceSettings):
     """Everything about the server that its owner may choose."""
 
     host: Annotated[str, AfterValidator(_loopback_only)] = Field(

@@ -1,0 +1,1 @@
+"""Answers for people and programs: `/predict`, its socket, and what surrounds every dialect."""

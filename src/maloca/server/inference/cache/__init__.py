@@ -1,0 +1,1 @@
+"""Answers that would be the same again: kept once, computed once."""

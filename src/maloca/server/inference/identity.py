@@ -1,0 +1,50 @@
+"""Which model, in which version, a name means at this moment."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from maloca.core.completer import ModelLister
+from maloca.core.errors import MalocaError
+
+REFRESH_SECONDS: Final = 2.0
+
+
+class ModelIdentities:
+    """Knows the engine's models by name and alias, a few seconds late at most.
+
+    While the engine does not answer, its models are those that it had: what they said before is
+    still what they would say.
+    """
+
+    def __init__(self, lister: ModelLister, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lister = lister
+        self._clock = clock
+        self._known: dict[str, tuple[str, str]] = {}
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def of(self, name: str) -> tuple[str, str] | None:
+        """Return a model's own name and what identifies its version; None if it is not known."""
+        if self._clock() - self._read_at >= REFRESH_SECONDS:
+            async with self._reading:
+                if self._clock() - self._read_at >= REFRESH_SECONDS:
+                    await self._read()
+        return self._known.get(name)
+
+    async def _read(self) -> None:
+        try:
+            models = await self._lister.models()
+        except MalocaError:
+            models = None
+        self._read_at = self._clock()
+        if models is None:
+            return
+        self._known = {
+            name: (model.name, f"{model.name}|{model.created}|{model.size}|{model.runtime}")
+            for model in models
+            for name in (model.name, *model.aliases)
+        }

@@ -1,0 +1,1 @@
+"""Who used what, and how long it took; never what was said."""
