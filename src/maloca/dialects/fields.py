@@ -71,6 +71,7 @@ _REASONS: Final = {
     401: "The token is missing or wrong.",
     403: "The Host or Origin is not accepted.",
     404: "No such model.",
+    409: "What exists already stands in the way.",
     413: "The body is too large.",
     422: "The request can never work as it is.",
     429: "The queue is full; Retry-After says when to come back.",

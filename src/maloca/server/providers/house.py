@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import httpx
 import structlog
@@ -109,7 +109,7 @@ class Providers:
         # The model of each provider's settings, for when nobody chose another.
         self._own_models: dict[ProviderName, str] = {}
         self._checks: dict[ProviderName, str] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         for name in NAMES:
             if (provider := self._new(name)) is not None:
                 self._links[name] = Link(provider, Breaker())
@@ -124,18 +124,17 @@ class Providers:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop what runs in the background, and close all connections."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for link in self._links.values():
             await link.provider.aclose()
 
     def start(self, database: Database) -> None:
         """Check every provider and follow the database in the background."""
-        self._tasks = [
-            asyncio.create_task(self._keep_checking()),
-            asyncio.create_task(self._keep_following(database)),
-        ]
+        self._in_background(self._keep_checking())
+        self._in_background(self._keep_following(database))
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[Event, None]:
         """Yield one provider's events; see `Completer.complete`."""
@@ -173,7 +172,7 @@ class Providers:
         self.choice = Choice.of(self._settings, config)
         self.chain = self._chain()
         log.info("providers_changed", version=self.choice.version, chain=list(self.choice.chain))
-        await self.check()
+        self._in_background(self.check())
 
     async def check(self) -> None:
         """Ask every provider that may be asked whether it would answer, and log what changed."""
@@ -268,7 +267,12 @@ class Providers:
                 await asyncio.sleep(self._total)
             await provider.aclose()
 
-        self._tasks.append(asyncio.create_task(later()))
+        self._in_background(later())
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _new(self, name: ProviderName) -> Provider | None:
         provider = new_provider(
