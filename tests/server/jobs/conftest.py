@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from maloca.server.db.database import Database
@@ -60,3 +65,50 @@ class Queue:
 @pytest.fixture
 def queue(database: Database) -> Queue:
     return Queue(database)
+
+
+class Runners:
+    """Job processes that a test starts, kills and stops."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._env = {
+            **os.environ,
+            "MALOCA_DATABASE_URL": url,
+            "MALOCA_HOME": str(folder / "home"),
+            "MALOCA_JOB_LEASE": "2",
+            "MALOCA_JOB_RETRY": "0",
+        }
+        self.logs = folder / "home" / "logs" / "jobs"
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, **env: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "maloca.server.jobs.process", "--lifeline"],
+            stdin=subprocess.PIPE,
+            env={**self._env, **env},
+        )
+        self.running.append(process)
+        return process
+
+    def end(self) -> None:
+        """End every process by the end of its lifeline, as when a supervisor dies."""
+        for process in self.running:
+            if process.stdin:
+                process.stdin.close()
+        for process in self.running:
+            process.wait(60)
+
+
+@pytest.fixture
+def runners(migrated_database_url: str, tmp_path: Path) -> Iterator[Runners]:
+    started = Runners(migrated_database_url, tmp_path)
+    yield started
+    started.end()
+
+
+def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return the job subprocesses of a runner."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []

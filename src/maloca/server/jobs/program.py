@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from maloca.core.errors import MalocaError
+from maloca.server.db import tables  # noqa: F401 - a job may touch any table
 from maloca.server.db.database import Database
 from maloca.server.jobs import repository, service
 from maloca.server.jobs.context import JobContext

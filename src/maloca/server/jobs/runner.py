@@ -138,9 +138,6 @@ class Runner:
             how = describe_exit(await running.process.wait())
         except OSError as error:
             how = f"could not be started: {error}"
-        finally:
-            if running.process is not None:
-                running.process.kill()
         log.info("job_process_ended", job=job.id, how=how)
         try:
             async with self._database.write() as session:

@@ -19,3 +19,9 @@ class JobSettings(Settings):
         le=3600,
         description="Seconds of silence after which a job goes to another job process.",
     )
+    job_retry: float = Field(
+        default=5,
+        ge=0,
+        le=3600,
+        description="Seconds until a job that failed is tried again; doubles each time.",
+    )
