@@ -16,11 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from maloca.asgi.errors import defect, response_for
 from maloca.core.errors import ErrorInfo, MalocaError
-from maloca.core.events import Cancelled, Delta, Done, Event, Failed
+from maloca.core.events import Cancelled, Delta, Done, Event, Failed, Started
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
 _CLIENT_CLOSED: Final = 499
+ANSWERED_BY: Final = "X-Maloca-Answered-By"
+SKIPPED: Final = "X-Maloca-Skipped"
 
 T = TypeVar("T")
 
@@ -95,7 +97,9 @@ class EventStream(Response):
             if refusal is not None:
                 await response_for(scope["path"], refusal)(scope, receive, send)
                 return
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": self._head(opening)}
+            )
             await self._write(send, b"".join(map(self._render, opening)))
             last = opening[-1]
             while not isinstance(last, Done | Cancelled | Failed):
@@ -106,6 +110,15 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await self._events.aclose()
+
+    def _head(self, opening: list[Event]) -> list[tuple[bytes, bytes]]:
+        """Return the headers, with who answers."""
+        started = opening[0]
+        if not isinstance(started, Started):
+            return self.raw_headers
+        signed = answered_by(started).items()
+        more = [(name.lower().encode(), value.encode()) for name, value in signed]
+        return [*self.raw_headers, *more]
 
     async def _open(self) -> tuple[list[Event], ErrorInfo | None]:
         """Return the events up to the first that is worth a 200, or why there is none."""
@@ -144,6 +157,14 @@ class EventStream(Response):
     async def _write(self, send: Send, body: bytes) -> None:
         if body:
             await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def answered_by(started: Started) -> dict[str, str]:
+    """Return the headers that say who answers, and why the providers before did not."""
+    headers = {ANSWERED_BY: started.answered_by}
+    if started.skipped:
+        headers[SKIPPED] = ", ".join(f"{s.provider}={s.reason}" for s in started.skipped)
+    return headers
 
 
 def sse(data: bytes, event: str | None = None) -> bytes:

@@ -6,16 +6,20 @@ The service's lifespan yields them as state; routes receive them as typed depend
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Final, TypedDict
 
 from fastapi import Depends, Request
 
 from maloca.asgi.request_context import BUDGET_MS
 from maloca.core.budget import Budget
-from maloca.core.completer import Completer, Embedder, ModelLister, TokenCounter
+from maloca.core.completer import Completer, Embedder, ModelLister, Privacy, TokenCounter
 from maloca.core.errors import InvalidRequest
 
 MAX_BUDGET_MS: Final = 24 * 3600 * 1000
+PROVIDER: Final = "X-Maloca-Provider"
+PRIVACY: Final = "X-Maloca-Privacy"
+_PRIVACIES: Final[tuple[Privacy, ...]] = ("local-only", "cloud-allowed")
 _MILLISECONDS: Final = re.compile("[0-9]{1,12}")
 
 
@@ -26,6 +30,19 @@ class Services(TypedDict):
     embedder: Embedder
     lister: ModelLister
     token_counter: TokenCounter
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Who may answer, for dialects whose bodies have no place for it.
+
+    Attributes:
+        provider: Ask this one alone.
+        privacy: How far the conversation may travel; None means the strictest.
+    """
+
+    provider: str | None = None
+    privacy: Privacy | None = None
 
 
 def _completer(request: Request) -> Completer:
@@ -67,9 +84,23 @@ def _budget(request: Request) -> Budget | None:
     return Budget.of_ms(int(given))
 
 
+def _routing(request: Request) -> Routing:
+    """Read who may answer."""
+    given = request.headers.get(PRIVACY)
+    privacy = next((known for known in _PRIVACIES if known == given), None)
+    if given is not None and privacy is None:
+        raise InvalidRequest(
+            f"{PRIVACY}: {given[:40]!r} is not known.",
+            param=PRIVACY,
+            hint=f"Send {' or '.join(_PRIVACIES)}.",
+        )
+    return Routing(request.headers.get(PROVIDER), privacy)
+
+
 CompleterDep = Annotated[Completer, Depends(_completer)]
 EmbedderDep = Annotated[Embedder, Depends(_embedder)]
 ListerDep = Annotated[ModelLister, Depends(_lister)]
 TokenCounterDep = Annotated[TokenCounter, Depends(_token_counter)]
 RequestId = Annotated[str, Depends(_request_id)]
 BudgetDep = Annotated[Budget | None, Depends(_budget)]
+RoutingDep = Annotated[Routing, Depends(_routing)]

@@ -59,6 +59,12 @@ class Engine:
 
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[Event, None]:
         """Yield the events of one answer; see `Completer.complete`."""
+        if request.provider not in {None, "engine"}:
+            raise InvalidRequest(
+                f"provider: {request.provider!r} is not to be had from an engine.",
+                param="provider",
+                hint="Leave it out here, or ask the server.",
+            )
         model = await self.chat_model(request.model)
         events = model.complete(request)
         try:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from maloca.core.budget import Budget
-from maloca.core.completer import Completion, CompletionRequest
+from maloca.core.completer import Completion, CompletionRequest, Privacy
 from maloca.core.messages import Message
 from maloca.core.sampling import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, Sampling
 from maloca.dialects.fields import (
@@ -49,6 +49,12 @@ class GenerateRequest(Strict):
     seed: Seed | None = None
     ignore_eos: bool = False
     cache_prompt: bool = True
+    provider: Name | None = Field(
+        default=None, description="Ask this provider alone; without it, the server's chain."
+    )
+    privacy: Privacy | None = Field(
+        default=None, description="How far the conversation may travel; local-only by default."
+    )
 
     def to_core(self, request_id: str, budget: Budget | None) -> CompletionRequest:
         """Return the request that completers understand."""
@@ -69,6 +75,8 @@ class GenerateRequest(Strict):
             ),
             budget=budget,
             cache_prompt=self.cache_prompt,
+            provider=self.provider,
+            privacy=self.privacy,
         )
 
 
@@ -96,6 +104,7 @@ class GenerateRead(BaseModel):
     model: str
     tokens_generated: int
     device: str
+    answered_by: str
     finish_reason: Literal["stop", "length"]
     usage: UsageRead
     timings: TimingsRead
@@ -109,6 +118,7 @@ class GenerateRead(BaseModel):
             model=completion.started.model,
             tokens_generated=usage.completion_tokens,
             device=completion.started.device,
+            answered_by=completion.started.answered_by,
             finish_reason=completion.finish_reason,
             usage=UsageRead(
                 prompt_tokens=usage.prompt_tokens,

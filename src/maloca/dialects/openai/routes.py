@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from maloca.asgi.streaming import EventStream, until_disconnect
+from maloca.asgi.streaming import EventStream, answered_by, until_disconnect
 from maloca.asgi.strict_json import StrictRoute
 from maloca.core.completer import EmbeddingRequest, collect
 from maloca.core.errors import EmptyInput, ModelNotFound, Unsupported
@@ -21,7 +21,14 @@ from maloca.dialects.openai.render import (
     models_of,
 )
 from maloca.dialects.openai.schemas import ChatCompletionRequest, EmbeddingsRequest
-from maloca.dialects.services import BudgetDep, CompleterDep, EmbedderDep, ListerDep, RequestId
+from maloca.dialects.services import (
+    BudgetDep,
+    CompleterDep,
+    EmbedderDep,
+    ListerDep,
+    RequestId,
+    RoutingDep,
+)
 
 _STREAM: Final[dict[str, Any]] = {
     "content": {"text/event-stream": {}},
@@ -53,15 +60,19 @@ async def show_model(name: str, lister: ListerDep) -> dict[str, Any]:
 async def chat_completions(
     body: ChatCompletionRequest,
     request: Request,
+    response: Response,
     completer: CompleterDep,
     request_id: RequestId,
     budget: BudgetDep,
+    routing: RoutingDep,
 ) -> Any:
     """Answer a conversation; with `stream`, as chunks."""
-    events = completer.complete(body.to_core(request_id, budget))
+    events = completer.complete(body.to_core(request_id, budget, routing))
     if body.stream:
         return EventStream(events, ChatChunks(include_usage=body.include_usage), tail=DONE)
-    return completion_of(await until_disconnect(request, collect(events)))
+    completion = await until_disconnect(request, collect(events))
+    response.headers.update(answered_by(completion.started))
+    return completion_of(completion)
 
 
 @router.post("/embeddings", responses=errors(400, 404, 413, 429, 500, 503, 504))

@@ -28,6 +28,7 @@ from maloca.dialects.fields import (
     TopP,
     no_nul,
 )
+from maloca.dialects.services import Routing
 
 _ROLES: Final[dict[str, Role]] = {
     "system": "system",
@@ -142,7 +143,9 @@ class ChatCompletionRequest(Strict):
         """Whether a stream ends with a chunk that holds the usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def to_core(self, request_id: str, budget: Budget | None) -> CompletionRequest:
+    def to_core(
+        self, request_id: str, budget: Budget | None, routing: Routing
+    ) -> CompletionRequest:
         """Return the request that completers understand."""
         return CompletionRequest(
             id=request_id,
@@ -158,6 +161,8 @@ class ChatCompletionRequest(Strict):
                 stop=tuple(self.stop or ()),
             ),
             budget=budget,
+            provider=routing.provider,
+            privacy=routing.privacy,
         )
 
 

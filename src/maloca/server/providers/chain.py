@@ -7,6 +7,7 @@ ever spliced after it, and a caller's own mistake returns at once.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from maloca.server.providers.breaker import Breaker, Pass, Refusal
 from maloca.server.providers.egress import Egress
 
 MAX_ATTEMPTS: Final = 5
+_CODE: Final = re.compile("[a-z0-9_-]{1,64}")
 
 log = structlog.get_logger(__name__)
 
@@ -52,8 +54,8 @@ class Trail:
     attempts: int = 0
 
     def note(self, name: str, reason: str, error: ErrorInfo | None = None) -> None:
-        """Remember why a provider did not answer."""
-        self.skipped[name] = reason
+        """Remember why a provider did not answer; a reason is a code that fits into a header."""
+        self.skipped[name] = reason if _CODE.fullmatch(reason) else "failed"
         if error is not None:
             self.errors[name] = error
 
