@@ -91,6 +91,11 @@ async def get_job_or_raise(session: AsyncSession, job_id: str, *, owner_id: str 
     return job
 
 
+async def exists(session: AsyncSession, job_id: str) -> bool:
+    """Tell whether there is such a job."""
+    return await repository.get_job(session, job_id) is not None
+
+
 async def cancel(session: AsyncSession, job_id: str, *, owner_id: str | None) -> Job:
     """End a queued job, or ask a running one to stop; one that is over stays as it is.
 
