@@ -23,8 +23,12 @@ from maloca.server.inference import socket
 from maloca.server.inference.dependencies import metered_dialect, metered_stream
 from maloca.server.inference.parts import running
 from maloca.server.inference.service import Inference
+from maloca.server.jobs import endpoints as jobs
 from maloca.server.limits import endpoints as limits
 from maloca.server.limits.headers import LateHeaders
+from maloca.server.providers import endpoints as providers
+from maloca.server.providers.house import Providers
+from maloca.server.providers.metrics import ProviderMetrics
 from maloca.server.settings import ServerSettings
 from maloca.server.usage import endpoints as usage
 
@@ -35,6 +39,7 @@ class ServerState(Services):
     database: Database
     accounts: Accounts
     engine: EngineClient
+    providers: Providers
     inference: Inference
 
 
@@ -48,6 +53,7 @@ def create_app(
         transport: Another way to reach the engine, for tests.
     """
     registry = CollectorRegistry()
+    metrics = ProviderMetrics(registry)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServerState]:
@@ -59,18 +65,27 @@ def create_app(
                 str(settings.engine_url),
                 token=token,
                 timeout=settings.request_timeout,
+                connect_timeout=settings.connect_timeout,
                 transport=transport,
             ) as client,
-            running(settings, database, registry, completer=client, lister=client) as inference,
+            Providers(
+                settings,
+                engine=client,
+                total_timeout=settings.request_timeout,
+                metrics=metrics,
+            ) as chain,
+            running(settings, database, registry, completer=chain, lister=chain) as inference,
         ):
+            chain.start(database)
             yield ServerState(
                 database=database,
                 accounts=await Accounts.open(settings, database),
                 engine=client,
+                providers=chain,
                 inference=inference,
-                completer=client,
+                completer=chain,
                 embedder=client,
-                lister=client,
+                lister=chain,
                 token_counter=client,
             )
 
@@ -89,5 +104,7 @@ def create_app(
     app.include_router(socket.router)
     app.include_router(usage.router)
     app.include_router(limits.router)
+    app.include_router(providers.router)
+    app.include_router(jobs.router)
     page.mount(app)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr
 from sqlalchemy.engine import URL
 
 from maloca.core.home import home
@@ -13,6 +13,7 @@ from maloca.server.accounts.settings import AccountSettings
 from maloca.server.db.database import SQLITE_DRIVER, database_url
 from maloca.server.inference.settings import InferenceSettings
 from maloca.server.jobs.settings import JobSettings
+from maloca.server.providers.settings import ProviderSettings
 
 
 def _loopback_only(host: str) -> str:
@@ -30,7 +31,7 @@ def _known_database(given: SecretStr | None) -> SecretStr | None:
     return given
 
 
-class ServerSettings(AccountSettings, JobSettings, InferenceSettings):
+class ServerSettings(AccountSettings, JobSettings, InferenceSettings, ProviderSettings):
     """Everything about the server that its owner may choose."""
 
     host: Annotated[str, AfterValidator(_loopback_only)] = Field(
@@ -38,7 +39,9 @@ class ServerSettings(AccountSettings, JobSettings, InferenceSettings):
     )
     port: Port = 8000
     engine_url: HttpUrl = Field(
-        default=HttpUrl("http://127.0.0.1:8001"), description="Where the engine listens."
+        default=HttpUrl("http://127.0.0.1:8001"),
+        validation_alias=AliasChoices("MALOCA_ENGINE_URL", "LLM_SERVICE_URL"),
+        description="Where the engine listens.",
     )
     engine_token: Token = Field(default=None, description="The engine's bearer token.")
     request_timeout: Seconds = Field(

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from maloca.client.engine import EngineClient
-from maloca.core.completer import CompletionRequest
+from maloca.core.completer import CompletionRequest, ModelInfo
 from maloca.core.errors import MalocaError
 from maloca.core.events import Event
 from maloca.core.settings import BadSetting
@@ -26,6 +26,7 @@ from maloca.server.providers.breaker import Breaker
 from maloca.server.providers.chain import Link, ProviderChain
 from maloca.server.providers.egress import Egress
 from maloca.server.providers.factory import new_provider
+from maloca.server.providers.listing import served_models
 from maloca.server.providers.metrics import ProviderMetrics
 from maloca.server.providers.models import ProviderConfig
 from maloca.server.providers.passages import NoPassages, PassageSource
@@ -139,6 +140,11 @@ class Providers:
     def complete(self, request: CompletionRequest) -> AsyncGenerator[Event, None]:
         """Yield one provider's events; see `Completer.complete`."""
         return self.chain.complete(request)
+
+    async def models(self) -> list[ModelInfo]:
+        """Return the models that can be asked for; see `served_models`."""
+        first = self.chain.links[0].provider if self.chain.links else None
+        return await served_models(self._engine, first)
 
     def links(self) -> list[Link]:
         """Return the providers of the chain in force, in order."""
