@@ -7,6 +7,7 @@ the same object, so both share it; statuses differ where OpenAI's own API differ
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -60,6 +61,8 @@ def response_for(path: str, info: ErrorInfo) -> Response:
         field, bracket, index = info.param.partition("[")
         name = _OPENAI_NAMES.get(field, field) + bracket + index
         info = msgspec.structs.replace(info, param=name)
+    if info.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 15.5.2
     if info.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(info.retry_after))
     return Response(

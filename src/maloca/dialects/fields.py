@@ -70,7 +70,7 @@ _REASONS: Final = {
     400: "The request can never work as it is.",
     401: "The token is missing or wrong.",
     403: "The Host or Origin is not accepted.",
-    404: "No such model.",
+    404: "There is nothing of that name or id.",
     409: "What exists already stands in the way.",
     413: "The body is too large.",
     422: "The request can never work as it is.",

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import datetime as dt
 import time
 from typing import Final, Self
 
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from maloca.core.home import home
-from maloca.server.accounts import repository, signing_key
+from maloca.server.accounts import audit_repository, repository, signing_key
+from maloca.server.accounts.passwords import Passwords, measure
 from maloca.server.accounts.principal import Principal
+from maloca.server.accounts.settings import AccountSettings
+from maloca.server.accounts.throttle import LoginThrottle
 from maloca.server.accounts.tokens import TokenSigner
+from maloca.server.db.base import now
 from maloca.server.db.database import Database
-from maloca.server.settings import ServerSettings
+from maloca.server.limits.windows import MemoryWindows
 
 _NOTE_SECONDS: Final = 60
 _NOTED: Final = 10_000
+
+log = structlog.get_logger(__name__)
 
 
 class Accounts:
     """Settings, keys and the clocks of credentials."""
 
-    def __init__(self, settings: ServerSettings, database: Database, signer: TokenSigner) -> None:
+    def __init__(
+        self,
+        settings: AccountSettings,
+        database: Database,
+        *,
+        signer: TokenSigner,
+        passwords: Passwords,
+        throttle: LoginThrottle,
+    ) -> None:
         self.settings = settings
         self.database = database
         self.signer = signer
+        self.passwords = passwords
+        self.throttle = throttle
         self._noted: dict[str, float] = {}
 
     @classmethod
-    async def open(cls, settings: ServerSettings, database: Database) -> Self:
-        """Return the accounts of a server.
+    async def open(cls, settings: AccountSettings, database: Database) -> Self:
+        """Return the accounts of a server; the cost of a password is measured.
 
         Raises:
             BadSetting: The kept secret is damaged.
@@ -40,7 +59,22 @@ class Accounts:
             if settings.secret_key
             else signing_key.load_or_create(home())
         )
-        return cls(settings, database, TokenSigner(secret, minutes=settings.access_token_minutes))
+        cost = await asyncio.to_thread(measure)
+        log.info("password_cost", passes=cost.passes, memory_kib=cost.memory)
+        async with database.write() as session:
+            oldest = now() - dt.timedelta(days=settings.audit_days)
+            await audit_repository.delete_before(session, oldest)
+        return cls(
+            settings,
+            database,
+            signer=TokenSigner(secret, minutes=settings.access_token_minutes),
+            passwords=Passwords(cost),
+            throttle=LoginThrottle(MemoryWindows()),
+        )
+
+    def session_end(self) -> dt.datetime:
+        """Return when a session ends that is used now and never again."""
+        return now() + dt.timedelta(days=self.settings.session_days)
 
     async def note_use(self, principal: Principal) -> None:
         """Write down that a session or key was used, at most once a minute for each."""
@@ -54,4 +88,4 @@ class Accounts:
         # The time of last use is worth nobody's request.
         with contextlib.suppress(SQLAlchemyError):
             async with self.database.write() as session:
-                await repository.note_use(session, principal)
+                await repository.note_use(session, principal, session_expires_at=self.session_end())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Response
 from starlette.requests import HTTPConnection
 
 from maloca.core.errors import Forbidden
-from maloca.server.accounts import authentication
+from maloca.server.accounts import authentication, cookies, credentials
 from maloca.server.accounts.accounts import Accounts
+from maloca.server.accounts.address import client_address, is_this_machine
 from maloca.server.accounts.errors import InsufficientScope, Unauthenticated
 from maloca.server.accounts.principal import Principal, Scope
+from maloca.server.accounts.sessions import Client
 from maloca.server.db.database import Database
 
 
@@ -22,6 +24,51 @@ def accounts_of(connection: HTTPConnection) -> Accounts:
 
 
 AccountsDep = Annotated[Accounts, Depends(accounts_of)]
+
+
+def no_store(response: Response) -> None:
+    """Keep what is answered out of every cache."""
+    response.headers["Cache-Control"] = "no-store"
+
+
+def secure(connection: HTTPConnection, accounts: AccountsDep) -> bool:
+    """Return whether cookies of this connection are marked Secure."""
+    return cookies.is_secure(connection, chosen=accounts.settings.secure_cookies)
+
+
+SecureDep = Annotated[bool, Depends(secure)]
+
+
+def client(connection: HTTPConnection, accounts: AccountsDep, secure: SecureDep) -> Client:
+    """Return what is known of a client that has not signed in yet.
+
+    Raises:
+        CrossSiteRequest: A page of another site tries to sign this browser in.
+    """
+    credentials.refuse_cross_site(connection, strictly=False)
+    return Client(
+        address=client_address(connection, accounts.settings.trusted_proxies),
+        user_agent=connection.headers.get("user-agent", ""),
+        device=cookies.device_of(connection, secure=secure),
+    )
+
+
+def this_machine(connection: HTTPConnection) -> None:
+    """Refuse clients elsewhere, and those behind a proxy.
+
+    Raises:
+        Forbidden: As said.
+    """
+    if not is_this_machine(connection):
+        raise Forbidden(
+            "The owner's account can be made on the server's own machine alone.",
+            code="not_this_machine",
+            hint="Open the link there, or: maloca admin users add NAME --role owner.",
+        )
+
+
+ClientDep = Annotated[Client, Depends(client)]
+ThisMachineDep = Annotated[None, Depends(this_machine)]
 
 
 async def principal(connection: HTTPConnection, accounts: AccountsDep) -> Principal:

@@ -99,6 +99,19 @@ class Invitation(Base):
     used_at: Mapped[dt.datetime | None]
 
 
+class KnownAddress(Base):
+    """An address from which an account has signed in; strangers' attempts do not count for it."""
+
+    __tablename__ = "known_addresses"
+
+    user_id: Mapped[str] = mapped_column(
+        ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
+    )
+    # An IPv4 address, or the network of an IPv6 address.
+    address: Mapped[str] = mapped_column(String(64), primary_key=True)
+    last_login_at: Mapped[dt.datetime]
+
+
 class AuditEvent(Base):
     """Something that matters to security; never a secret, and it outlives whom it speaks of."""
 

@@ -1,14 +1,17 @@
-"""Every query of accounts."""
+"""Queries for accounts and for what they are recognised by."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Select, exists, select, update
+from sqlalchemy import Select, delete, exists, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from maloca.server.accounts.errors import Conflict
 from maloca.server.accounts.models import ApiKey, LoginSession, User
 from maloca.server.accounts.principal import Principal, Role
 from maloca.server.db.base import now
@@ -57,18 +60,113 @@ async def get_key_holder(session: AsyncSession, key_hash: str) -> Holder | None:
     return await _holder(session, _KEY.where(ApiKey.key_hash == key_hash))
 
 
+async def note_use(
+    session: AsyncSession, principal: Principal, *, session_expires_at: dt.datetime
+) -> None:
+    """Write down when a session or key was last used; a session that is used lasts longer."""
+    if principal.key_id is not None:
+        key = update(ApiKey).where(ApiKey.id == principal.key_id)
+        await session.execute(key.values(last_used_at=now()))
+    else:
+        used = update(LoginSession).where(LoginSession.id == principal.session_id)
+        await session.execute(used.values(last_used_at=now(), expires_at=session_expires_at))
+
+
+async def get_user(session: AsyncSession, user_id: str) -> User | None:
+    """Return an account by its id."""
+    return await session.get(User, user_id)
+
+
+async def get_user_by_key(session: AsyncSession, username_key: str) -> User | None:
+    """Return an account by its name as it is compared."""
+    return (
+        await session.scalars(select(User).where(User.username_key == username_key))
+    ).one_or_none()
+
+
+async def list_users(session: AsyncSession, *, limit: int, offset: int) -> Sequence[User]:
+    """Return accounts in the order of their names."""
+    query = select(User).order_by(User.username_key).limit(limit).offset(offset)
+    return (await session.scalars(query)).all()
+
+
+async def count_users(session: AsyncSession) -> int:
+    """Return how many accounts there are."""
+    return await session.scalar(select(func.count()).select_from(User)) or 0
+
+
+async def add_user(session: AsyncSession, user: User) -> User:
+    """Add an account.
+
+    Raises:
+        Conflict: The name is taken.
+    """
+    session.add(user)
+    try:
+        await session.flush()
+    except IntegrityError:
+        raise Conflict(
+            f"The name {user.username!r} is taken.",
+            code="username_taken",
+            param="username",
+            hint="Choose another one.",
+        ) from None
+    return user
+
+
+async def lock_enabled_owners(session: AsyncSession) -> Sequence[str]:
+    """Return the ids of those who can administer everything, and keep them so until the end.
+
+    Two owners who remove each other at the same moment wait for each other here.
+    """
+    query = (
+        select(User.id)
+        .where(User.role == "owner", User.disabled_at.is_(None))
+        .order_by(User.id)
+        .with_for_update()
+    )
+    return (await session.scalars(query)).all()
+
+
+async def set_password(session: AsyncSession, user_id: str, password_hash: str) -> None:
+    """Replace a password, whatever it was."""
+    query = update(User).where(User.id == user_id).values(password_hash=password_hash)
+    await session.execute(query)
+
+
+async def note_login(session: AsyncSession, user: User) -> bool:
+    """Write a login down, if the account is still as it was when the password was checked."""
+    return await _set_unchanged(session, user, last_login_at=now())
+
+
+async def replace_hash(session: AsyncSession, user: User, password_hash: str) -> bool:
+    """Replace a password, if the account is still as it was when the old one was checked."""
+    return await _set_unchanged(session, user, password_hash=password_hash)
+
+
+async def delete_user(session: AsyncSession, user_id: str) -> None:
+    """Remove an account and, by the foreign keys, all that is its own."""
+    await session.execute(delete(User).where(User.id == user_id))
+
+
+async def _set_unchanged(session: AsyncSession, user: User, **values: Any) -> bool:
+    query = (
+        update(User)
+        .where(
+            User.id == user.id,
+            User.password_hash == user.password_hash,
+            User.disabled_at.is_(None),
+        )
+        .values(**values)
+        .returning(User.id)
+        .execution_options(synchronize_session=False)
+    )
+    return await session.scalar(query) is not None
+
+
 async def _holder(session: AsyncSession, query: Select[*tuple[Any, ...]]) -> Holder | None:
     row = (await session.execute(query)).one_or_none()
     if row is None:
         return None
     found, expires_at, user_id, username, role, disabled_at, *scopes = row
     return Holder(found, user_id, username, role, disabled_at is not None, expires_at, *scopes)
-
-
-async def note_use(session: AsyncSession, principal: Principal) -> None:
-    """Write down when a session or key was last used."""
-    if principal.key_id is not None:
-        query = update(ApiKey).where(ApiKey.id == principal.key_id)
-    else:
-        query = update(LoginSession).where(LoginSession.id == principal.session_id)
-    await session.execute(query.values(last_used_at=now()))
