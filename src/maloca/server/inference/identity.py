@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from maloca.core.completer import ModelLister
+from maloca.core.completer import CompletionRequest, ModelLister
 from maloca.core.errors import MalocaError
 
 REFRESH_SECONDS: Final = 2.0
@@ -20,15 +20,33 @@ class ModelIdentities:
     still what they would say.
     """
 
-    def __init__(self, lister: ModelLister, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        lister: ModelLister,
+        *,
+        means: Callable[[CompletionRequest], str | None] = lambda request: request.model,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Ask nobody yet.
+
+        Args:
+            lister: Knows the engine's models.
+            means: Returns the engine's model that a request would be answered by first; None if
+                another provider comes first.
+            clock: Monotonic seconds, for tests.
+        """
         self._lister = lister
+        self._means = means
         self._clock = clock
         self._known: dict[str, tuple[str, str]] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def of(self, name: str) -> tuple[str, str] | None:
+    async def of(self, request: CompletionRequest) -> tuple[str, str] | None:
         """Return a model's own name and what identifies its version; None if it is not known."""
+        name = self._means(request)
+        if name is None:
+            return None
         if self._clock() - self._read_at >= REFRESH_SECONDS:
             async with self._reading:
                 if self._clock() - self._read_at >= REFRESH_SECONDS:

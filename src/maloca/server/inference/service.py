@@ -122,7 +122,7 @@ class Inference:
         """
         tenant, store = asker.caller.tenant, self._store
         repeatable = store is not None and is_repeatable(request)
-        known = await self._identities.of(request.model) if repeatable and use_cache else None
+        known = await self._identities.of(request) if repeatable and use_cache else None
         if store is None or known is None:
             if repeatable:
                 self.metrics.cache.labels("bypass").inc()
