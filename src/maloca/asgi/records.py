@@ -31,9 +31,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """A running service.
 
     Attributes:
-        name: "engine", "server", or "up" for the supervisor of both.
-        url: Where it listens, such as `http://127.0.0.1:8001`.
-        pid: The process that listens.
+        name: "engine", "server", "jobs", or "up" for the supervisor of all.
+        url: Where it listens, such as `http://127.0.0.1:8001`; empty for one that does not.
+        pid: Its process.
         started: Unix time.
         version: Maloca's version in that process.
     """
@@ -79,9 +79,9 @@ def remove(record: Record) -> None:
 
 
 def find(name: str) -> Record | None:
-    """Return the record of a service that lives and listens, else None."""
+    """Return the record of a service that lives and, if it should, listens; else None."""
     record = _read(name)
-    if record is None or not _lives(record) or not _answers(record.url):
+    if record is None or not _lives(record) or (record.url and not _answers(record.url)):
         return None
     return record
 

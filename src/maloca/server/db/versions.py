@@ -83,7 +83,7 @@ async def state(url: URL) -> State:
     """
     if _is_missing(url):
         return State(revision=None, is_empty=True, is_known=True, pending=tuple(revisions()))
-    async with _connect(url, write=False) as connection:
+    async with connect(url) as connection:
         return await connection.run_sync(_state)
 
 
@@ -182,15 +182,21 @@ async def _move(url: URL, to: str, steps: Callable[[ScriptDirectory, Any], Any])
             context.run_migrations()
         _check_foreign_keys(connection)
 
-    async with _connect(url, write=True) as connection:
+    if _is_missing(url):
+        _make_file(Path(str(url.database)))
+    async with connect(url, write=True) as connection:
         await connection.run_sync(work)
         await connection.commit()
     return done
 
 
 @asynccontextmanager
-async def _connect(url: URL, *, write: bool) -> AsyncGenerator[AsyncConnection, None]:
-    """Yield a connection of its own; foreign keys are off, since SQLite remakes tables."""
+async def connect(url: URL, *, write: bool = False) -> AsyncGenerator[AsyncConnection, None]:
+    """Yield a connection of its own; foreign keys are off, since SQLite remakes tables.
+
+    Raises:
+        Unavailable: The database cannot be reached or read.
+    """
     engine: AsyncEngine = new_engine(url, foreign_keys=False, busy_seconds=_LOCK_SECONDS)
     try:
         try:
@@ -243,6 +249,12 @@ def _is_missing(url: URL) -> bool:
         return False
     path = Path(url.database)
     return not path.exists() or path.stat().st_size == 0
+
+
+def _make_file(path: Path) -> None:
+    """Make the SQLite file for its owner only; what SQLite puts beside it is as private."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
 
 
 def _config() -> Config:
