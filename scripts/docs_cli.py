@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from typer.core import TyperGroup
 from typer.testing import CliRunner
@@ -23,11 +25,15 @@ def commands() -> list[str]:
     """Return every command line that has a help text."""
     found = ["maloca"]
     for name in COMMANDS:
-        found.append(f"maloca {name}")
-        command = load(name)
-        if isinstance(command, TyperGroup):
-            found += [f"maloca {name} {sub}" for sub in command.commands]
+        found += _within(f"maloca {name}", load(name))
     return found
+
+
+def _within(line: str, command: Any) -> list[str]:
+    """Return a command line, and those of its subcommands."""
+    subcommands = command.commands if isinstance(command, TyperGroup) else {}
+    below = (_within(f"{line} {name}", each) for name, each in subcommands.items())
+    return [line, *itertools.chain(*below)]
 
 
 def help_of(command: str) -> str:

@@ -140,13 +140,15 @@ def test_every_bad_setting_is_named(home: Path) -> None:
     assert not home.exists()
 
 
-def test_the_server_stays_on_loopback() -> None:
+def test_the_server_stays_on_loopback_until_it_has_an_owner(home: Path) -> None:
     arguments = ["server", "serve", "--host", "0.0.0.0"]  # noqa: S104 - it is refused
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
+    assert not home.exists()
     assert result.stderr == (
         "Error: MALOCA_HOST='0.0.0.0' cannot be used: 0.0.0.0 can be reached from other machines, "
-        "and there are no accounts yet to keep strangers out; use 127.0.0.1, localhost or ::1.\n"
+        "and nobody owns this house yet to keep strangers out; use 127.0.0.1, localhost or ::1, or "
+        "make the owner first: `maloca admin users add NAME --role owner`.\n"
     )
 
 

@@ -89,12 +89,19 @@ def test_from_start_to_end(start: Callable[..., Up], home: Path) -> None:
         '"stream": true}\''
     )
     assert httpx.get(f"{up.server}/health").json()["engine"]["status"] == "ready"
-    assert (
-        f"Clients of OpenAI's API use {up.server}/v1 as their base URL.\n"
-        f"Logs are in {home / 'logs'}. Ctrl-C stops everything.\n"
-    ) in up.errors
+    assert re.search(
+        re.escape(f"Clients of OpenAI's API use {up.server}/v1 as their base URL.\n")
+        + "Nobody owns this house yet. This link, valid for 24 hours, makes you its owner:\n"
+        + re.escape(f"  {up.server}/#setup=mli_")
+        + "[0-9a-f]{40}\n"
+        + re.escape(f"Logs are in {home / 'logs'}. Ctrl-C stops everything.\n"),
+        up.errors,
+    )
+    assert "mli_" not in "".join(
+        path.read_text(encoding="utf-8") for path in (home / "logs").iterdir()
+    )
     assert up.errors.startswith(
-        "Starting engine, server …\n"
+        "Starting engine, server, jobs …\n"
         if page_folder()
         else f"Warning: The web page is not built, so {up.server} will not show it."
     )

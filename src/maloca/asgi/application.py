@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import SecretStr
+from starlette.middleware.cors import CORSMiddleware
 
 import maloca
 from maloca.asgi import docs, errors
@@ -31,6 +32,7 @@ def new_app(
     registry: CollectorRegistry,
     lifespan: Lifespan,
     token: SecretStr | None = None,
+    allowed_origins: Sequence[str] = (),
 ) -> FastAPI:
     """Return an app with the guard, limits, error shape, metrics and documentation in place.
 
@@ -51,7 +53,21 @@ def new_app(
     app.include_router(_metrics_router(registry))
     # The last one added is the outermost: it sees every request first.
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts, token=token)
+    app.add_middleware(
+        Guard,
+        allowed_hosts=settings.allowed_hosts,
+        allowed_origins=allowed_origins,
+        token=token,
+    )
+    if allowed_origins:
+        # Without credentials: another site's page may bring a token, never the browser's cookie.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestContext, metrics=HttpMetrics(registry))
     return app

@@ -2,7 +2,7 @@
 
 A page of a stranger, open in the user's browser, can reach loopback, and with DNS rebinding even
 under its own name. So the Host must be one of ours, and a request that carries an Origin must
-carry the same one.
+carry the same one, or one that the owner has allowed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,15 @@ class Guard:
     """Checks Host, Origin and, where one is set, the bearer token."""
 
     def __init__(
-        self, app: ASGIApp, *, allowed_hosts: Sequence[str], token: SecretStr | None = None
+        self,
+        app: ASGIApp,
+        *,
+        allowed_hosts: Sequence[str],
+        allowed_origins: Sequence[str] = (),
+        token: SecretStr | None = None,
     ) -> None:
         self._app = app
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in allowed_origins)
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._token = token
 
@@ -60,7 +66,7 @@ class Guard:
                 hint="Use localhost, or add the name to MALOCA_ALLOWED_HOSTS.",
             ).info
         origin = headers.get("origin")
-        if origin is not None and not self._same_origin(origin, host):
+        if origin is not None and not self._allows(origin, host):
             return Forbidden(
                 f"Pages of {origin[:100]} may not use this service.",
                 code="origin_not_allowed",
@@ -78,6 +84,11 @@ class Guard:
         except ValueError:
             return False
         return is_loopback(name) or name in self._hosts
+
+    def _allows(self, origin: str, host: str) -> bool:
+        if "*" in self._origins or origin.lower() in self._origins:
+            return True
+        return self._same_origin(origin, host)
 
     def _same_origin(self, origin: str, host: str) -> bool:
         try:

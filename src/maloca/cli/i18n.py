@@ -63,6 +63,10 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
         "en": "Clients of OpenAI's API use {url}/v1 as their base URL.",
         "es": "Los clientes de la API de OpenAI usan {url}/v1 como URL base.",
     },
+    "up.owner": {
+        "en": "Nobody owns this house yet. This link, valid for 24 hours, makes you its owner:",
+        "es": "Esta casa no tiene dueño todavía. Este enlace, válido 24 horas, te hace su dueño:",
+    },
     "up.logs": {
         "en": "Logs are in {folder}. Ctrl-C stops everything.",
         "es": "Los registros están en {folder}. Ctrl-C detiene todo.",
@@ -88,6 +92,14 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
     "up.last_lines": {
         "en": "The last lines of {service}:",
         "es": "Las últimas líneas de {service}:",
+    },
+    "up.backup": {
+        "en": "The database before the migration is kept in {path}.",
+        "es": "La base de datos de antes de la migración se guarda en {path}.",
+    },
+    "up.migrated": {
+        "en": "The database was migrated: {steps}.",
+        "es": "La base de datos fue migrada: {steps}.",
     },
     "pull.waiting": {
         "en": "Waiting for another process that fetches {name}",
@@ -138,5 +150,43 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
         "en": "{tokens} tokens · {speed} tokens/s · first after {ttft} ms",
         "es": "{tokens} tokens · {speed} tokens/s · el primero a los {ttft} ms",
     },
+    "admin.nobody": {
+        "en": "There are no accounts. `maloca admin users add NAME --role owner` makes the owner.",
+        "es": "No hay cuentas. `maloca admin users add NOMBRE --role owner` crea la del dueño.",
+    },
+    "admin.password": {"en": "Password", "es": "Contraseña"},
+    "admin.added": {
+        "en": "The account {name} was made ({role}).",
+        "es": "La cuenta {name} fue creada ({role}).",
+    },
+    "admin.disabled": {
+        "en": "The account {name} is disabled and signed out.",
+        "es": "La cuenta {name} está desactivada y su sesión cerrada.",
+    },
+    "admin.enabled": {
+        "en": "The account {name} is enabled.",
+        "es": "La cuenta {name} está activada.",
+    },
+    "admin.role": {
+        "en": "The account {name} is now: {role}.",
+        "es": "La cuenta {name} ahora es: {role}.",
+    },
+    "admin.confirm": {
+        "en": "Remove the account {name} with everything in it?",
+        "es": "¿Eliminar la cuenta {name} con todo lo que contiene?",
+    },
+    "admin.removed": {
+        "en": "The account {name} was removed.",
+        "es": "La cuenta {name} fue eliminada.",
+    },
+    "admin.invite": {
+        "en": "As a link: {link}",
+        "es": "Como enlace: {link}",
+    },
+    "admin.reset": {
+        "en": "The account {name} has a new password and is signed out everywhere.",
+        "es": "La cuenta {name} tiene contraseña nueva y todas sus sesiones cerradas.",
+    },
+    "admin.no_events": {"en": "Nothing has happened yet.", "es": "Aún no ha pasado nada."},
     **doctor_texts.TEXTS,
 }

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "chat": Command("maloca.cli.chat", "Talk with a model, or answer what stdin asks."),
     "models": Command("maloca.cli.models", "List, fetch, show and remove models."),
     "doctor": Command("maloca.cli.doctor", "Check this machine, and say what to fix."),
+    "admin": Command("maloca.cli.admin", "Manage the accounts of this house."),
     "engine": Command("maloca.cli.engine", "Run the inference service alone."),
     "server": Command("maloca.cli.server", "Run the application service alone."),
     "version": Command("maloca.cli.version", "Print the version."),

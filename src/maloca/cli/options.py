@@ -28,7 +28,7 @@ ServerHost = Annotated[
     str | None,
     typer.Option(
         "--host",
-        help="Address to listen on; loopback only.",
+        help="Address to listen on; beyond loopback, an owner is needed.",
         show_default="MALOCA_HOST or 127.0.0.1",
     ),
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from maloca.asgi.serve import run
 from maloca.cli.options import Lifeline, ServerHost, ServerPort
+from maloca.server.accounts.start import check_exposure
 from maloca.server.app import create_app
 from maloca.server.settings import ServerSettings
 
@@ -37,6 +39,7 @@ def serve(
 ) -> None:
     """Serve the page and the API until SIGTERM or Ctrl-C; answers in flight may end first."""
     settings = ServerSettings.load(host=host, port=port, engine_url=engine_url)
+    asyncio.run(check_exposure(settings))
     code = run(
         create_app(settings),
         name="server",

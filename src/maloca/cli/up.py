@@ -28,6 +28,7 @@ from maloca.core.home import home
 from maloca.engine.settings import EngineSettings
 from maloca.engine.store.catalogue import Entry, catalogue
 from maloca.engine.store.store import ModelStore
+from maloca.server.accounts.start import check_exposure, new_setup_link
 from maloca.server.page import page_folder
 from maloca.server.settings import ServerSettings
 
@@ -70,6 +71,7 @@ def up(
         console.say(t("up.running", url=running.url, pid=running.pid))
         console.write(running.url)
         return
+    asyncio.run(check_exposure(server))
     server_url, engine_url = _claim_ports(server, engine)
     _fetch_models(ModelStore(engine.models_dir))
     if page_folder() is None:
@@ -86,6 +88,7 @@ async def _supervise(
     open_page: bool,
 ) -> None:
     """Run both services until told to stop, which is how this command is meant to end."""
+    link = await new_setup_link(server, server_url)
     services = [
         _service("engine", engine.host, engine_url),
         _service("server", server.host, server_url, "--engine-url", engine_url),
@@ -97,6 +100,9 @@ async def _supervise(
     def on_ready() -> None:
         view.settle()
         _welcome(server_url, engine_url, has_token=engine.token is not None)
+        if link is not None:
+            console.say(t("up.owner"), style="dim")
+            console.say("  " + link)
         console.say(t("up.logs", folder=logs), style="dim")
         if open_page and _can_open():
             threading.Thread(target=webbrowser.open, args=(server_url,), daemon=True).start()

@@ -14,6 +14,9 @@ from maloca.client.engine import EngineClient
 from maloca.dialects.openai import routes as openai
 from maloca.dialects.services import Services
 from maloca.server import endpoints, page
+from maloca.server.accounts import admin_endpoints as accounts_admin
+from maloca.server.accounts import endpoints as auth
+from maloca.server.accounts import start
 from maloca.server.accounts.accounts import Accounts
 from maloca.server.chats import endpoints as chats
 from maloca.server.db import versions
@@ -58,6 +61,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[ServerState]:
         await versions.prepare(settings.database)
+        await start.check_exposure(settings)
         token = settings.engine_token.get_secret_value() if settings.engine_token else None
         async with (
             aclosing(Database(settings.database)) as database,
@@ -95,9 +99,13 @@ def create_app(
         settings=settings,
         registry=registry,
         lifespan=lifespan,
+        allowed_origins=settings.cors_origins,
     )
     app.add_middleware(LateHeaders)
     app.include_router(endpoints.router)
+    app.include_router(auth.router)
+    app.include_router(auth.form_router)
+    app.include_router(accounts_admin.router)
     app.include_router(openai.router, dependencies=[Depends(metered_dialect)])
     app.include_router(chats.router, dependencies=[Depends(metered_stream)])
     app.include_router(predict.router)

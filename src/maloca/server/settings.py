@@ -8,21 +8,12 @@ from pydantic import AfterValidator, AliasChoices, Field, HttpUrl, SecretStr
 from sqlalchemy.engine import URL
 
 from maloca.core.home import home
-from maloca.core.settings import Port, Seconds, Token, is_loopback
+from maloca.core.settings import Port, Seconds, Token
 from maloca.server.accounts.settings import AccountSettings
 from maloca.server.db.database import SQLITE_DRIVER, database_url
 from maloca.server.inference.settings import InferenceSettings
 from maloca.server.jobs.settings import JobSettings
 from maloca.server.providers.settings import ProviderSettings
-
-
-def _loopback_only(host: str) -> str:
-    if not is_loopback(host):
-        raise ValueError(
-            f"{host} can be reached from other machines, and there are no accounts yet to keep "
-            "strangers out; use 127.0.0.1, localhost or ::1"
-        )
-    return host
 
 
 def _known_database(given: SecretStr | None) -> SecretStr | None:
@@ -34,8 +25,9 @@ def _known_database(given: SecretStr | None) -> SecretStr | None:
 class ServerSettings(AccountSettings, JobSettings, InferenceSettings, ProviderSettings):
     """Everything about the server that its owner may choose."""
 
-    host: Annotated[str, AfterValidator(_loopback_only)] = Field(
-        default="127.0.0.1", description="Address to listen on; loopback only until accounts exist."
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on; beyond loopback only once there is an owner.",
     )
     port: Port = 8000
     engine_url: HttpUrl = Field(

@@ -8,7 +8,6 @@ import datetime as dt
 import time
 from typing import Final, Self
 
-import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from maloca.core.home import home
@@ -24,8 +23,6 @@ from maloca.server.limits.windows import MemoryWindows
 
 _NOTE_SECONDS: Final = 60
 _NOTED: Final = 10_000
-
-log = structlog.get_logger(__name__)
 
 
 class Accounts:
@@ -60,7 +57,6 @@ class Accounts:
             else signing_key.load_or_create(home())
         )
         cost = await asyncio.to_thread(measure)
-        log.info("password_cost", passes=cost.passes, memory_kib=cost.memory)
         async with database.write() as session:
             oldest = now() - dt.timedelta(days=settings.audit_days)
             await audit_repository.delete_before(session, oldest)

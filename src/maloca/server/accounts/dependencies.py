@@ -40,17 +40,21 @@ SecureDep = Annotated[bool, Depends(secure)]
 
 
 def client(connection: HTTPConnection, accounts: AccountsDep, secure: SecureDep) -> Client:
-    """Return what is known of a client that has not signed in yet.
-
-    Raises:
-        CrossSiteRequest: A page of another site tries to sign this browser in.
-    """
-    credentials.refuse_cross_site(connection, strictly=False)
+    """Return what is known of a client that has not signed in yet."""
     return Client(
         address=client_address(connection, accounts.settings.trusted_proxies),
         user_agent=connection.headers.get("user-agent", ""),
         device=cookies.device_of(connection, secure=secure),
     )
+
+
+def same_origin(connection: HTTPConnection) -> None:
+    """Refuse pages of other sites; without it, one could sign a browser in as somebody else.
+
+    Raises:
+        CrossSiteRequest: As said.
+    """
+    credentials.refuse_cross_site(connection, strictly=False)
 
 
 def this_machine(connection: HTTPConnection) -> None:

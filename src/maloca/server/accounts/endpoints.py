@@ -24,6 +24,7 @@ from maloca.server.accounts.dependencies import (
     ThisMachineDep,
     UserDep,
     no_store,
+    same_origin,
 )
 from maloca.server.accounts.export import Export
 from maloca.server.accounts.schemas import (
@@ -134,7 +135,9 @@ async def list_sessions(user: SignedInDep, session: ReadSession) -> list[Session
     return [SessionRead.of(each, current=user.session_id) for each in found]
 
 
-@router.post("/sessions", status_code=201, responses=errors(429))
+@router.post(
+    "/sessions", status_code=201, responses=errors(429), dependencies=[Depends(same_origin)]
+)
 async def log_in_browser(
     body: BrowserLoginRequest,
     accounts: AccountsDep,

@@ -91,7 +91,7 @@ class AccountSettings(Settings):
         if "*" in self.cors_origins:
             wrong.append("MALOCA_CORS_ORIGINS='*' lets every site in: name the origins")
         if "*" in self.allowed_hosts:
-            wrong.append("MALOCA_ALLOWED_HOSTS='*' lets every name in: name the hosts")
+            wrong.append("MALOCA_ALLOWED_HOSTS='*' is no host name: name the hosts")
         if self.cookie_secure is False:
             wrong.append("MALOCA_COOKIE_SECURE=false sends cookies in the clear: remove it")
         if wrong:

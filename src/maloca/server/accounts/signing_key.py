@@ -22,7 +22,7 @@ def load_or_create(folder: Path) -> str:
         BadSetting: The file is too short to be a secret.
     """
     path = folder / FILE
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Written whole beside its place and linked into it: whichever process is first wins, and no
     # other ever reads half a secret.
     draft = folder / f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}"
