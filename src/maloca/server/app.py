@@ -78,7 +78,7 @@ def create_app(
                 total_timeout=settings.request_timeout,
                 metrics=metrics,
             ) as chain,
-            running(settings, database, registry, completer=chain, lister=chain) as inference,
+            running(settings, database, registry, providers=chain, engine=client) as inference,
         ):
             chain.start(database)
             yield ServerState(

@@ -9,6 +9,8 @@ from typing import Final
 
 from maloca.core.completer import CompletionRequest, ModelLister
 from maloca.core.errors import MalocaError
+from maloca.server.providers.engine import DEFAULT
+from maloca.server.providers.house import Providers
 
 REFRESH_SECONDS: Final = 2.0
 
@@ -66,3 +68,21 @@ class ModelIdentities:
             for model in models
             for name in (model.name, *model.aliases)
         }
+
+
+def preferred_model(providers: Providers) -> Callable[[CompletionRequest], str | None]:
+    """Return a function that tells which of the engine's models a request asks first.
+
+    It returns None while another provider comes first: whose model and version that is, nobody
+    here knows.
+    """
+
+    def means(request: CompletionRequest) -> str | None:
+        links = providers.links()
+        name = request.provider or (links[0].provider.name if links else None)
+        engine = providers.link("engine")
+        if engine is None or name not in {"engine", "hf"}:
+            return None
+        return engine.provider.model if request.model == DEFAULT else request.model
+
+    return means

@@ -8,16 +8,17 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from maloca.core.completer import Completer, ModelLister
+from maloca.core.completer import ModelLister
 from maloca.server.db.database import Database
 from maloca.server.inference.cache.store import AnswerStore
-from maloca.server.inference.identity import ModelIdentities
+from maloca.server.inference.identity import ModelIdentities, preferred_model
 from maloca.server.inference.metrics import InferenceMetrics
 from maloca.server.inference.service import Inference
 from maloca.server.inference.settings import InferenceSettings
 from maloca.server.limits.allowances import Allowances
 from maloca.server.limits.budgets import TokenBudgets
 from maloca.server.limits.limiter import RequestLimiter
+from maloca.server.providers.house import Providers
 from maloca.server.usage.recorder import UsageRecorder
 
 _MIB: Final = 1024 * 1024
@@ -29,8 +30,8 @@ async def running(
     database: Database,
     registry: CollectorRegistry,
     *,
-    completer: Completer,
-    lister: ModelLister,
+    providers: Providers,
+    engine: ModelLister,
 ) -> AsyncGenerator[Inference, None]:
     """Yield what the routes need; at the end everything that waits is written."""
     metrics = InferenceMetrics(registry)
@@ -47,9 +48,9 @@ async def running(
         store.start()
     try:
         yield Inference(
-            completer,
+            providers,
             settings,
-            identities=ModelIdentities(lister),
+            identities=ModelIdentities(engine, means=preferred_model(providers)),
             store=store,
             limiter=limiter,
             allowances=Allowances(

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from maloca.server.accounts import address
 from maloca.server.accounts.principal import Principal
 from maloca.server.db.database import Database
 from maloca.server.limits import repository
@@ -67,9 +68,9 @@ class Allowances:
     async def of(self, caller: Principal, *, predict: bool) -> Allowance:
         """Return what a caller may ask for: a key's exception beats its user's and role's."""
         await self._refresh()
-        default = self._predict if predict else None
-        rate, tokens = default, self._tokens
-        bucket = (caller.tenant, "predict" if predict else "dialects")
+        rate, tokens = self._predict if predict else None, self._tokens
+        who = caller.tenant if caller.user_id else f"ip:{address.bucket(caller.address)}"
+        bucket = (who, "predict" if predict else "dialects")
         ranks = (("role", caller.role), ("user", caller.user_id), ("key", caller.key_id))
         for kind, name in ranks:
             found = self._found.get((kind, name)) if name else None
@@ -78,7 +79,7 @@ class Allowances:
             tokens = tokens if found.tokens_per_day is None else found.tokens_per_day
             if found.rate is not None:
                 rate = found.rate
-                bucket = (caller.tenant, f"key:{name}" if kind == "key" else "inference")
+                bucket = (who, f"key:{name}" if kind == "key" else "inference")
         return Allowance(rate, tokens, bucket)
 
     def forget(self) -> None:
