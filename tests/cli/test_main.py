@@ -34,6 +34,9 @@ Commands:
   chat     Talk with a model, or answer what stdin asks.
   models   List, fetch, show and remove models.
   doctor   Check this machine, and say what to fix.
+  db       Back up, restore and migrate the database.
+  jobs     List, show and cancel jobs.
+  admin    Manage the accounts of this house.
   engine   Run the inference service alone.
   server   Run the application service alone.
   version  Print the version.

@@ -35,13 +35,14 @@ class Service:
     Attributes:
         name: Names its log file, and stands before its lines.
         argv: The program and its arguments. Its stdin is a pipe that ends with the supervisor.
-        ready_url: Answers 200 when it is ready; before, 503 with `{"message"}`.
+        ready_url: Answers 200 when it is ready; before, 503 with `{"message"}`. None for a
+            service without an address: it is ready when its record names its process.
         env: Variables set beside the inherited ones.
     """
 
     name: str
     argv: Sequence[str]
-    ready_url: str
+    ready_url: str | None
     env: Mapping[str, str] = field(default_factory=dict)
 
 

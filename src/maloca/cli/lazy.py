@@ -26,6 +26,8 @@ COMMANDS: Final = {
     "chat": Command("maloca.cli.chat", "Talk with a model, or answer what stdin asks."),
     "models": Command("maloca.cli.models", "List, fetch, show and remove models."),
     "doctor": Command("maloca.cli.doctor", "Check this machine, and say what to fix."),
+    "db": Command("maloca.cli.db", "Back up, restore and migrate the database."),
+    "jobs": Command("maloca.cli.jobs", "List, show and cancel jobs."),
     "admin": Command("maloca.cli.admin", "Manage the accounts of this house."),
     "engine": Command("maloca.cli.engine", "Run the inference service alone."),
     "server": Command("maloca.cli.server", "Run the application service alone."),

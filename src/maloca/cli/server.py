@@ -11,6 +11,7 @@ from maloca.asgi.serve import run
 from maloca.cli.options import Lifeline, ServerHost, ServerPort
 from maloca.server.accounts.start import check_exposure
 from maloca.server.app import create_app
+from maloca.server.db import versions
 from maloca.server.settings import ServerSettings
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ def serve(
 ) -> None:
     """Serve the page and the API until SIGTERM or Ctrl-C; answers in flight may end first."""
     settings = ServerSettings.load(host=host, port=port, engine_url=engine_url)
+    asyncio.run(versions.check(settings.database))
     asyncio.run(check_exposure(settings))
     code = run(
         create_app(settings),

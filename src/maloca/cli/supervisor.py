@@ -187,7 +187,7 @@ class Supervisor:
         async with readiness.client() as http:
             while True:
                 await asyncio.sleep(self._limits.poll)
-                if (await readiness.ask(http, child.service.ready_url)).ready:
+                if (await readiness.ask(http, child)).ready:
                     self._tell(self._reporter.back, child.service.name)
                     return
 
@@ -202,7 +202,7 @@ class Supervisor:
         async with readiness.client() as http:
             while waiting := [s for s in self._services if s.name not in self._once_ready]:
                 for service in waiting:
-                    state = await readiness.ask(http, service.ready_url)
+                    state = await readiness.ask(http, self._children.get(service.name))
                     if state.ready:
                         self._once_ready.add(service.name)
                     elif state.failed or asyncio.get_running_loop().time() > deadline:

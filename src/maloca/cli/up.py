@@ -18,6 +18,7 @@ from maloca.asgi import records
 from maloca.asgi.listening import listen
 from maloca.cli import console
 from maloca.cli.child import Service
+from maloca.cli.db import run_migration
 from maloca.cli.i18n import t
 from maloca.cli.options import ServerHost
 from maloca.cli.pulling import pull
@@ -35,6 +36,9 @@ from maloca.server.settings import ServerSettings
 app = typer.Typer(add_completion=False)
 
 RECORD: Final = "up"
+# -P keeps the working folder out of sys.path, where a stray file could shadow a module.
+_PYTHON: Final = (sys.executable, "-P", "-m")
+_JOBS: Final = (*_PYTHON, "maloca.server.jobs.process", "--lifeline")
 
 
 @app.command()
@@ -73,6 +77,7 @@ def up(
         return
     asyncio.run(check_exposure(server))
     server_url, engine_url = _claim_ports(server, engine)
+    run_migration(server)
     _fetch_models(ModelStore(engine.models_dir))
     if page_folder() is None:
         console.warn(t("up.no_page", url=server_url), t("up.no_page.hint"))
@@ -87,11 +92,12 @@ async def _supervise(
     *,
     open_page: bool,
 ) -> None:
-    """Run both services until told to stop, which is how this command is meant to end."""
+    """Run the services until told to stop, which is how this command is meant to end."""
     link = await new_setup_link(server, server_url)
     services = [
         _service("engine", engine.host, engine_url),
         _service("server", server.host, server_url, "--engine-url", engine_url),
+        Service(name="jobs", argv=_JOBS, ready_url=None),
     ]
     view = UpView()
     logs = home() / "logs"
@@ -122,9 +128,18 @@ async def _supervise(
 def _service(name: str, host: str, url: str, *options: str) -> Service:
     """Return how a service of this installation is started."""
     port = url.rpartition(":")[2]
-    # -P keeps the working folder out of sys.path, where a stray file could shadow a module.
-    start = (sys.executable, "-P", "-m", "maloca.cli.main", name, "serve")
-    argv = (*start, "--host", host, "--port", port, "--lifeline", *options)
+    argv = (
+        *_PYTHON,
+        "maloca.cli.main",
+        name,
+        "serve",
+        "--host",
+        host,
+        "--port",
+        port,
+        "--lifeline",
+        *options,
+    )
     return Service(name=name, argv=argv, ready_url=f"{url}/health/ready")
 
 

@@ -128,6 +128,7 @@ async def migrate(url: URL, to: str | None = None, *, with_backup: bool = True) 
 
     Raises:
         InvalidRequest: There is no such revision.
+        InUse: A service works with the database.
         WrongVersion: The database is not one that this version of Maloca knows.
         Unavailable: The database cannot be reached, or a program for the backup is missing.
     """
@@ -142,6 +143,8 @@ async def migrate(url: URL, to: str | None = None, *, with_backup: bool = True) 
     target = to or versions.head()
     if state.revision == target:
         return Migration((), None)
+    if not state.is_empty:
+        refuse_while_running()
     kept = await backup(url) if with_backup and not state.is_empty else None
     is_older = state.revision is not None and known.index(target) < known.index(state.revision)
     move = versions.downgrade if is_older else versions.upgrade

@@ -97,11 +97,24 @@ async def prepare(url: URL) -> None:
         WrongVersion: It is older or newer than this version of Maloca.
         Unavailable: The database cannot be reached.
     """
-    found = await state(url)
-    if found.is_empty:
+    if (await check(url)).is_empty:
         await upgrade(url)
-    elif not found.is_current:
+
+
+async def check(url: URL) -> State:
+    """Refuse a database that the server cannot work with; change nothing.
+
+    Returns:
+        Where it stands: it is current or empty.
+
+    Raises:
+        WrongVersion: It is older or newer than this version of Maloca.
+        Unavailable: The database cannot be reached.
+    """
+    found = await state(url)
+    if not found.is_empty and not found.is_current:
         raise refusal(url, found)
+    return found
 
 
 def refusal(url: URL, found: State) -> WrongVersion:
