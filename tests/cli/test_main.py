@@ -143,11 +143,11 @@ def test_every_bad_setting_is_named(home: Path) -> None:
     assert not home.exists()
 
 
-def test_the_server_stays_on_loopback_until_it_has_an_owner(home: Path) -> None:
+@pytest.mark.usefixtures("home")
+def test_the_server_stays_on_loopback_until_it_has_an_owner() -> None:
     arguments = ["server", "serve", "--host", "0.0.0.0"]  # noqa: S104 - it is refused
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert not home.exists()
     assert result.stderr == (
         "Error: MALOCA_HOST='0.0.0.0' cannot be used: 0.0.0.0 can be reached from other machines, "
         "and nobody owns this house yet to keep strangers out; use 127.0.0.1, localhost or ::1, or "
