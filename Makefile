@@ -26,7 +26,7 @@ up: ## Install what is needed, start Maloca, print where it is
 test: ## Install what tests need, lint, run every test but the slow ones
 	$(run)
 
-test-fast: ## The daily loop: tests without torch, real models, a browser or an install
+test-fast: ## The daily loop: tests without real models, a browser, PostgreSQL or whole programs
 	$(run)
 
 test-slow: ## Soaks and long fault runs

@@ -18,7 +18,7 @@ CHECK = ("engine", "dev")
 EVERYTHING = ("engine", "dev", "transformers")
 
 # What the daily loop leaves out: see the markers in pyproject.toml.
-FAST = "not (slow or torch or real or browser or package)"
+FAST = "not (slow or torch or real or browser or package or process or postgres)"
 
 
 def run(root: Path, arguments: Sequence[str]) -> int:

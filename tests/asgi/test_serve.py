@@ -16,6 +16,8 @@ import pytest
 import maloca
 from maloca.asgi import records
 
+pytestmark = pytest.mark.process
+
 PROGRAM = Path(__file__).with_name("program.py")
 Start = Callable[..., subprocess.Popen[str]]
 

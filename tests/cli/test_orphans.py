@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from tests.cli.supervised import alive, wait_until
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., subprocess.Popen[bytes]]
 

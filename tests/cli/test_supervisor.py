@@ -20,6 +20,8 @@ from maloca.cli.child import Service
 from maloca.cli.readiness import Readiness
 from maloca.cli.supervisor import Limits, ServiceFailed, Supervisor
 
+pytestmark = pytest.mark.process
+
 QUICK = Limits(ready=60, grace=30, poll=0.02, first_delay=0.01, most_delay=0.04, healthy=3600)
 
 

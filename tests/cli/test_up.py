@@ -29,6 +29,8 @@ from maloca.engine.store.catalogue import catalogue
 from maloca.engine.store.store import ModelStore
 from maloca.server.page import page_folder
 
+pytestmark = pytest.mark.process
+
 
 class Up:
     """A running `maloca up` and what it printed."""

@@ -14,6 +14,8 @@ from tests.repository.checkout import ROOT, Checkout
 
 from house.environment import Environment
 
+pytestmark = pytest.mark.process
+
 ALL = ["pip", "npm ci", "npm run build"]
 
 

@@ -15,6 +15,8 @@ from house import browser
 from house.console import StageFailed
 from house.environment import Environment
 
+pytestmark = pytest.mark.process
+
 STARTS = "#!/bin/sh\necho Chromium 150\n"
 FAILS = "#!/bin/sh\necho cannot reach the archive\nexit 100\n"
 STAGES = [

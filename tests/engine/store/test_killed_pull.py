@@ -17,6 +17,8 @@ from maloca.engine.store.catalogue import Entry
 from maloca.engine.store.pull import pull
 from maloca.engine.store.store import ModelStore
 
+pytestmark = pytest.mark.process
+
 
 class Pulls:
     """Processes that pull the tiny model into one store."""
