@@ -1,9 +1,14 @@
-"""Migrations: applied once whoever begins, taken back with data in place, refused when unknown."""
+"""Which database is worked with: empty, current, newer, somebody else's, or being migrated."""
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
+
 import pytest
 import sqlalchemy as sa
+from tests.server.db import migrate_once
 
 from maloca.server.db import versions
 from maloca.server.db.database import Database, database_url
@@ -38,3 +43,26 @@ async def test_a_database_of_somebody_else_is_refused(empty_database_url: str) -
     for act in (versions.prepare, versions.upgrade):
         with pytest.raises(versions.WrongVersion, match="not from Maloca's migrations"):
             await act(url)
+
+
+def test_of_two_that_migrate_one_does(empty_database_url: str) -> None:
+    both = [
+        subprocess.Popen(
+            [sys.executable, migrate_once.__file__, empty_database_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = sorted(process.communicate(timeout=60)[0].strip() for process in both)
+    assert said == ["", " ".join(versions.revisions())]
+    assert [process.returncode for process in both] == [0, 0]
+    assert asyncio.run(versions.state(database_url(empty_database_url))).is_current
