@@ -39,6 +39,7 @@ class House:
             settings=settings,
             registry=CollectorRegistry(),
             lifespan=lambda _: None,  # type: ignore[arg-type,return-value]  # never run here
+            allowed_origins=settings.cors_origins,
         )
         for router in (endpoints.router, endpoints.form_router, admin_endpoints.router):
             self.app.include_router(router)

@@ -17,7 +17,7 @@ from maloca.server.accounts.sessions import Client
 from maloca.server.db.database import Database
 
 
-def accounts_of(connection: HTTPConnection) -> Accounts:
+async def accounts_of(connection: HTTPConnection) -> Accounts:
     """Return what the lifespan made for accounts."""
     accounts: Accounts = connection.state.accounts
     return accounts
@@ -26,12 +26,12 @@ def accounts_of(connection: HTTPConnection) -> Accounts:
 AccountsDep = Annotated[Accounts, Depends(accounts_of)]
 
 
-def no_store(response: Response) -> None:
+async def no_store(response: Response) -> None:
     """Keep what is answered out of every cache."""
     response.headers["Cache-Control"] = "no-store"
 
 
-def secure(connection: HTTPConnection, accounts: AccountsDep) -> bool:
+async def secure(connection: HTTPConnection, accounts: AccountsDep) -> bool:
     """Return whether cookies of this connection are marked Secure."""
     return cookies.is_secure(connection, chosen=accounts.settings.secure_cookies)
 
@@ -39,7 +39,7 @@ def secure(connection: HTTPConnection, accounts: AccountsDep) -> bool:
 SecureDep = Annotated[bool, Depends(secure)]
 
 
-def client(connection: HTTPConnection, accounts: AccountsDep, secure: SecureDep) -> Client:
+async def client(connection: HTTPConnection, accounts: AccountsDep, secure: SecureDep) -> Client:
     """Return what is known of a client that has not signed in yet."""
     return Client(
         address=client_address(connection, accounts.settings.trusted_proxies),
@@ -48,7 +48,7 @@ def client(connection: HTTPConnection, accounts: AccountsDep, secure: SecureDep)
     )
 
 
-def same_origin(connection: HTTPConnection) -> None:
+async def same_origin(connection: HTTPConnection) -> None:
     """Refuse pages of other sites; without it, one could sign a browser in as somebody else.
 
     Raises:
@@ -57,7 +57,7 @@ def same_origin(connection: HTTPConnection) -> None:
     credentials.refuse_cross_site(connection, strictly=False)
 
 
-def this_machine(connection: HTTPConnection) -> None:
+async def this_machine(connection: HTTPConnection) -> None:
     """Refuse clients elsewhere, and those behind a proxy.
 
     Raises:
@@ -91,13 +91,13 @@ async def principal(connection: HTTPConnection, accounts: AccountsDep) -> Princi
 AnyPrincipal = Annotated[Principal, Depends(principal)]
 
 
-def caller(found: AnyPrincipal) -> Principal:
+async def caller(found: AnyPrincipal) -> Principal:
     """Return a caller who may have answers from models."""
     require_scope(found, "inference")
     return found
 
 
-def user(found: AnyPrincipal) -> Principal:
+async def user(found: AnyPrincipal) -> Principal:
     """Return a caller with an account."""
     if found.user_id is None:
         raise Unauthenticated(
@@ -106,7 +106,7 @@ def user(found: AnyPrincipal) -> Principal:
     return found
 
 
-def signed_in(found: Annotated[Principal, Depends(user)]) -> Principal:
+async def signed_in(found: Annotated[Principal, Depends(user)]) -> Principal:
     """Return a caller who signed in; with a key alone nobody changes an account."""
     if found.session_id is None:
         raise InsufficientScope(
@@ -115,7 +115,7 @@ def signed_in(found: Annotated[Principal, Depends(user)]) -> Principal:
     return found
 
 
-def admin(found: Annotated[Principal, Depends(user)]) -> Principal:
+async def admin(found: Annotated[Principal, Depends(user)]) -> Principal:
     """Return an owner or an administrator whose credential allows administration."""
     if found.role not in {"owner", "admin"}:
         raise Forbidden("This is for administrators.", code="admins_only")

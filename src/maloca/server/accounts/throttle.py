@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from limits import RateLimitItemPerMinute
-from limits.aio.storage import MovingWindowSupport, Storage
+from limits.aio.storage import Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 
@@ -63,8 +63,6 @@ class LoginThrottle:
 
     def __init__(self, storage: Storage) -> None:
         """Count in that storage, which is shared by all replicas or of this process alone."""
-        if not isinstance(storage, MovingWindowSupport):
-            raise TypeError(f"{type(storage).__name__} cannot count in moving windows")
         self._limiter = MovingWindowRateLimiter(storage)
 
     async def admit(self, attempt: Attempt) -> None:
