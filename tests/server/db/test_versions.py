@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from tests.server.db import migrate_once
 
+from maloca.core.errors import Unavailable
 from maloca.server.db import versions
 from maloca.server.db.database import Database, database_url
 
@@ -66,3 +67,11 @@ def test_of_two_that_migrate_one_does(empty_database_url: str) -> None:
     assert said == ["", " ".join(versions.revisions())]
     assert [process.returncode for process in both] == [0, 0]
     assert asyncio.run(versions.state(database_url(empty_database_url))).is_current
+
+
+async def test_a_database_that_postgres_does_not_have(
+    request: pytest.FixtureRequest,
+) -> None:
+    url: str = request.getfixturevalue("postgres").get_uri("nowhere")
+    with pytest.raises(Unavailable, match=r'cannot be opened.*"nowhere" does not exist'):
+        await versions.prepare(database_url(url))
