@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ from maloca.server.app import create_app as create_server
 from maloca.server.settings import ServerSettings
 
 USER_MODELS = home.models_dir()
+# What the server reads under names that are not its own.
+ALIASES = re.compile("MALOCA_|LLM_|DEFAULT_MODEL$|OPENAI_API_KEY$|ANTHROPIC_API_KEY$")
 CHAT_MODEL = "smollm2-135m-instruct"
 EMBEDDING_MODEL = "all-minilm-l6-v2"
 
@@ -38,7 +41,7 @@ EMBEDDING_MODEL = "all-minilm-l6-v2"
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep tests out of the user's state, and the user's settings out of tests."""
-    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("MALOCA_")}
+    before = {name: os.environ.pop(name) for name in list(os.environ) if ALIASES.match(name)}
     kept = {k: v for k, v in before.items() if k in {"MALOCA_CHROMIUM", "MALOCA_REQUIRE_DATA"}}
     os.environ.update(kept)
     os.environ["MALOCA_HOME"] = str(tmp_path_factory.mktemp("home"))

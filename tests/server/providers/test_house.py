@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -191,8 +192,16 @@ async def test_a_new_key_lifts_a_refusal(houses: Houses, config: Database) -> No
 
 async def test_a_selected_model_that_is_not_there_is_only_a_warning(houses: Houses) -> None:
     house = await houses.build(model="not-here")
-    await house.check()
+    assert house.links()[0].provider.model == "not-here"
+    # Whether the check or a request comes first.
     assert (await collect(house.complete(request()))).started.model == "fake"
+    assert house.links()[0].provider.model == "default"
+    checked = await houses.build(model="not-here")
+    await checked.check()
+    assert checked.links()[0].provider.model == "default"
+    named = dataclasses.replace(request(), model="not-here")
+    with pytest.raises(MalocaError, match="not-here"):
+        await collect(house.complete(named))
     there = await houses.build(model="fake")
     await there.check()
     assert (await collect(there.complete(request()))).started.model == "fake"

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from maloca.server.providers.house import Providers
 
 
-def _providers(request: Request) -> Providers:
+async def _providers(request: Request) -> Providers:
     providers: Providers = request.state.providers
     return providers
 

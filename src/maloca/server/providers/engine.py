@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final, Literal
 
 import structlog
 
 from maloca.client.engine import EngineClient
 from maloca.core.completer import CompletionRequest
-from maloca.core.errors import MalocaError, Unavailable
+from maloca.core.errors import MalocaError, ModelNotFound, Unavailable
 from maloca.core.events import Event
 
 DEFAULT: Final = "default"
@@ -44,15 +45,34 @@ class EngineProvider:
     def complete(self, request: CompletionRequest) -> AsyncGenerator[Event, None]:
         """Yield the engine's events; see `Completer.complete`."""
         if request.model == DEFAULT and self.model != DEFAULT:
-            request = dataclasses.replace(request, model=self.model)
+            return self._complete_selected(request)
         return self._client.complete(request)
+
+    async def _complete_selected(self, request: CompletionRequest) -> AsyncGenerator[Event, None]:
+        """Yield the selected model's events, or those of the engine's default without it."""
+        selected = dataclasses.replace(request, model=self._selected)
+        try:
+            async with aclosing(self._client.complete(selected)) as events:
+                async for event in events:
+                    yield event
+        except MalocaError as error:
+            # A model is looked for before anything starts.
+            if error.info.code != ModelNotFound.code:
+                raise
+        else:
+            return
+        self._note_missing(missing=True)
+        async with aclosing(self._client.complete(request)) as events:
+            async for event in events:
+                yield event
 
     async def check(self) -> None:
         """Find out whether the engine runs and has the selected model; see `Provider.check`."""
         await _check(self._client)
-        if self._selected == DEFAULT:
-            return
-        missing = not await self.has(self._selected)
+        if self._selected != DEFAULT:
+            self._note_missing(missing=not await self.has(self._selected))
+
+    def _note_missing(self, *, missing: bool) -> None:
         if missing and not self._missing:
             log.warning(
                 "selected_model_missing",

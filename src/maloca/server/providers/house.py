@@ -33,7 +33,7 @@ from maloca.server.providers.passages import NoPassages, PassageSource
 from maloca.server.providers.settings import ProviderSettings, names_in_order
 
 FOLLOW_SECONDS: Final = 0.5
-CHECK_SECONDS: Final = 15.0
+CHECK_SECONDS: Final = 5.0
 _KEYS: Final = ("openai_api_key", "anthropic_api_key")
 
 State = Literal["unknown", "ready", "down", "open", "half-open", "cooling", "disabled", "refused"]
@@ -205,6 +205,8 @@ class Providers:
 
     async def _keep_checking(self) -> None:
         await self.check()
+        states = {link.provider.name: self.state(link)[0] for link in self.chain.links}
+        log.info("providers", egress=self.choice.egress, **states)
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             # Clouds are not called without a request: their state follows from requests.
