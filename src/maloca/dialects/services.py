@@ -45,32 +45,32 @@ class Routing:
     privacy: Privacy | None = None
 
 
-def _completer(request: Request) -> Completer:
+async def _completer(request: Request) -> Completer:
     completer: Completer = request.state.completer
     return completer
 
 
-def _embedder(request: Request) -> Embedder:
+async def _embedder(request: Request) -> Embedder:
     embedder: Embedder = request.state.embedder
     return embedder
 
 
-def _lister(request: Request) -> ModelLister:
+async def _lister(request: Request) -> ModelLister:
     lister: ModelLister = request.state.lister
     return lister
 
 
-def _token_counter(request: Request) -> TokenCounter:
+async def _token_counter(request: Request) -> TokenCounter:
     token_counter: TokenCounter = request.state.token_counter
     return token_counter
 
 
-def _request_id(request: Request) -> str:
+async def _request_id(request: Request) -> str:
     request_id: str = request.state.request_id
     return request_id
 
 
-def _budget(request: Request) -> Budget | None:
+async def _budget(request: Request) -> Budget | None:
     """Read how much time the caller allows."""
     given = request.headers.get(BUDGET_MS)
     if given is None:
@@ -84,7 +84,7 @@ def _budget(request: Request) -> Budget | None:
     return Budget.of_ms(int(given))
 
 
-def _routing(request: Request) -> Routing:
+async def _routing(request: Request) -> Routing:
     """Read who may answer."""
     given = request.headers.get(PRIVACY)
     privacy = next((known for known in _PRIVACIES if known == given), None)

@@ -126,6 +126,17 @@ def test_what_cannot_be_done_is_refused_by_name(
     assert answer.json()["error"]["param"] == param
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_headers_choose_who_answers_unless_the_body_does(house: House, stream: bool) -> None:
+    nobody = {"X-Maloca-Provider": "nobody"}
+    answer = house.post(json={"stream": stream}, headers=nobody)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "provider")
+    chosen = {"provider": "engine", "stream": stream}
+    assert house.post(json=chosen, headers=nobody).status_code == 200
+    wrong = house.post(json={"stream": stream}, headers={"X-Maloca-Privacy": "none"})
+    assert wrong.status_code == 422
+
+
 def test_a_budget_ends_an_answer(house: House) -> None:
     headers = {"X-Maloca-Budget-Ms": "100"}
     answer = house.post(json={"prompt": script(first_ms=20_000)}, headers=headers)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from maloca.server.db.database import Database
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.state.database
     return database
 

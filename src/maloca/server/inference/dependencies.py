@@ -24,7 +24,7 @@ from maloca.server.limits.headers import add_headers
 _OFF: Final = "X-Maloca-Cache"
 
 
-def _inference(connection: HTTPConnection) -> Inference:
+async def _inference(connection: HTTPConnection) -> Inference:
     inference: Inference = connection.state.inference
     return inference
 
@@ -32,7 +32,9 @@ def _inference(connection: HTTPConnection) -> Inference:
 InferenceDep = Annotated[Inference, Depends(_inference)]
 
 
-async def predict_caller(connection: HTTPConnection, accounts: AccountsDep) -> Principal:
+async def predict_caller(
+    connection: HTTPConnection, accounts: AccountsDep, inference: InferenceDep
+) -> Principal:
     """Return who asks `/predict`: an account or key, or anybody if the owner lets them.
 
     Raises:
@@ -40,7 +42,7 @@ async def predict_caller(connection: HTTPConnection, accounts: AccountsDep) -> P
         InsufficientScope: The credential was made for something else.
     """
     settings = accounts.settings
-    if _inference(connection).settings.anonymous_predict:
+    if inference.settings.anonymous_predict:
         secure = cookies.is_secure(connection, chosen=settings.secure_cookies)
         if credentials.find(connection, secure=secure) is None:
             return authentication.anonymous(client_address(connection, settings.trusted_proxies))

@@ -11,7 +11,7 @@ from maloca.asgi.streaming import EventStream, sse, until_disconnect
 from maloca.asgi.strict_json import StrictRoute
 from maloca.core.events import Event
 from maloca.dialects.fields import errors
-from maloca.dialects.services import BudgetDep, RequestId
+from maloca.dialects.services import BudgetDep, RequestId, RoutingDep
 from maloca.server.inference.dependencies import InferenceDep, PredictAsker, wants_cache
 from maloca.server.inference.predict import predict
 from maloca.server.inference.schemas import PredictRead, PredictRequest
@@ -41,16 +41,19 @@ async def predict_route(
     inference: InferenceDep,
     request_id: RequestId,
     budget: BudgetDep,
+    routing: RoutingDep,
 ) -> Any:
     """Answer a prompt; with `stream`, as events: started, delta, usage, then one that ends it."""
     if body.stream:
-        return EventStream(inference.stream(body.to_core(request_id, budget), asker), render)
+        wanted = body.to_core(request_id, budget, routing)
+        return EventStream(inference.stream(wanted, asker), render)
     answers = predict(
         inference,
         asker,
         body,
         request_id=request_id,
         budget=budget,
+        routing=routing,
         use_cache=wants_cache(request),
     )
     found = await until_disconnect(request, answers)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from maloca.core.budget import Budget
 from maloca.core.completer import CompletionRequest
 from maloca.dialects.native.schemas import UsageRead
+from maloca.dialects.services import Routing
 from maloca.server.inference.schemas import PredictRead, PredictRequest
 from maloca.server.inference.service import Answer, Asker, Inference
 
@@ -19,6 +20,7 @@ async def predict(
     *,
     request_id: str,
     budget: Budget | None,
+    routing: Routing,
     use_cache: bool,
 ) -> PredictRead:
     """Return the answers, which are made at the same time.
@@ -28,7 +30,7 @@ async def predict(
     """
     # Greedy answers are all the same: one is made, and said as often as it was asked for.
     count = 1 if body.is_greedy else body.num_return_sequences
-    requests = [body.to_core(request_id, budget, sequence=index) for index in range(count)]
+    requests = [body.to_core(request_id, budget, routing, sequence=index) for index in range(count)]
     answers = await _all(inference, asker, requests, use_cache=use_cache)
     completions = [answer.completion for answer in answers]
     asker.meter.cached = all(answer.cached for answer in answers)

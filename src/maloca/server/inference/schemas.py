@@ -13,6 +13,7 @@ from maloca.core.messages import Message
 from maloca.core.sampling import MAX_NEW_TOKENS, MAX_SEED, TEMPERATURE, TOP_P, Sampling
 from maloca.dialects.fields import Name, NewTokens, Seed, Stops, Strict, Temperature, Text, TopP
 from maloca.dialects.native.schemas import UsageRead
+from maloca.dialects.services import Routing
 
 MAX_SEQUENCES: Final = 8
 
@@ -48,9 +49,18 @@ class PredictRequest(Strict):
         return self.temperature == 0
 
     def to_core(
-        self, request_id: str, budget: Budget | None, *, sequence: int = 0
+        self,
+        request_id: str,
+        budget: Budget | None,
+        routing: Routing | None = None,
+        *,
+        sequence: int = 0,
     ) -> CompletionRequest:
-        """Return the request for one sequence, counted from 0."""
+        """Return the request for one sequence, counted from 0.
+
+        `routing` is what the headers say of who may answer; the body's own word comes first.
+        """
+        routing = routing or Routing()
         seed = None if self.seed is None else (self.seed + sequence) & MAX_SEED
         return CompletionRequest(
             id=request_id if sequence == 0 else new_id(),
@@ -64,8 +74,8 @@ class PredictRequest(Strict):
                 stop=tuple(self.stop or ()),
             ),
             budget=budget,
-            provider=self.provider,
-            privacy=self.privacy,
+            provider=self.provider or routing.provider,
+            privacy=self.privacy or routing.privacy,
         )
 
 

@@ -25,7 +25,6 @@ from maloca.core.completer import CompletionRequest
 from maloca.core.errors import BodyTooLarge, ErrorInfo, InvalidRequest, MalocaError, Overloaded
 from maloca.core.events import Cancelled, Done, Event, Failed, Terminal
 from maloca.core.ids import new_id
-from maloca.server.accounts.dependencies import accounts_of
 from maloca.server.accounts.principal import Principal
 from maloca.server.inference.dependencies import predict_caller
 from maloca.server.inference.meter import Meter
@@ -55,7 +54,7 @@ async def predict_socket(websocket: WebSocket) -> None:
 
 
 async def _caller(websocket: WebSocket) -> Principal:
-    return await predict_caller(websocket, accounts_of(websocket))
+    return await predict_caller(websocket, websocket.state.accounts, websocket.state.inference)
 
 
 class _Conversation:
@@ -64,7 +63,7 @@ class _Conversation:
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
         self._inference: Inference = websocket.state.inference
-        self._limit: int = accounts_of(websocket).settings.max_body_bytes
+        self._limit: int = websocket.state.accounts.settings.max_body_bytes
         self._answer: asyncio.Task[None] | None = None
         self._sending = asyncio.Lock()
 
