@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from maloca.core.completer import CompletionRequest
+from maloca.core.errors import Unavailable
 from maloca.core.messages import Message
 from maloca.core.sampling import Sampling
 from maloca.server.db.database import Database, database_url
@@ -98,7 +99,7 @@ async def test_a_cap_of_nothing_allows_nothing(database: Database) -> None:
         await TokenBudgets(database).reserve("user:a", 1, cap=0)
 
 
-async def test_a_database_that_is_gone_does_not_break_an_answer_that_is_out(
+async def test_a_database_that_is_gone_breaks_no_answer_that_is_out_and_lets_none_begin(
     database: Database,
 ) -> None:
     budgets = TokenBudgets(database, today=lambda: TODAY)
@@ -107,6 +108,8 @@ async def test_a_database_that_is_gone_does_not_break_an_answer_that_is_out(
         connection = await session.connection()
         await connection.run_sync(Base.metadata.drop_all)
     await budgets.settle(mine, 10)
+    with pytest.raises(Unavailable, match="The database does not answer"):
+        await budgets.reserve("user:a", 1, cap=100)
 
 
 def test_an_estimate_counts_prompt_and_answer() -> None:

@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from maloca.core.completer import CompletionRequest
+from maloca.core.errors import Unavailable
 from maloca.server.db.base import now
 from maloca.server.db.database import Database
 from maloca.server.limits import repository
@@ -61,13 +62,23 @@ class TokenBudgets:
 
         Raises:
             TokensSpent: They do not fit into what is left of the day.
+            Unavailable: The database does not answer; a budget fails closed.
         """
         day = self._today()
-        async with self._database.write() as session:
-            if day != self._swept:
-                await repository.forget_days_before(session, day - dt.timedelta(days=_KEPT_DAYS))
-            fits = await repository.reserve(session, tenant, day, tokens, cap=cap)
-            left = 0 if fits else cap - await repository.spent(session, tenant, day)
+        try:
+            async with self._database.write() as session:
+                if day != self._swept:
+                    oldest = day - dt.timedelta(days=_KEPT_DAYS)
+                    await repository.forget_days_before(session, oldest)
+                fits = await repository.reserve(session, tenant, day, tokens, cap=cap)
+                left = 0 if fits else cap - await repository.spent(session, tenant, day)
+        except (SQLAlchemyError, OSError) as error:
+            raise Unavailable(
+                "The database does not answer, so nobody knows what is left of today's tokens.",
+                code="budget_unavailable",
+                hint="Try again in a moment.",
+                retry_after=2.0,
+            ) from error
         self._swept = day
         if not fits:
             raise TokensSpent(

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from limits import RateLimitItemPerSecond
-from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 from prometheus_client import Counter
 
-from maloca.core.settings import BadSetting
 from maloca.server.limits.rates import Rate, Standing
+from maloca.server.limits.shared_windows import connect, shared_windows
 from maloca.server.limits.windows import MemoryWindows
 
 RETRY_SECONDS: Final = 2.0
-_REDIS_PATIENCE: Final = 0.25
 _NAMESPACE: Final = "maloca"
 
 log = structlog.get_logger(__name__)
@@ -52,8 +50,8 @@ class RequestLimiter:
         self._clock = clock
         self._failures = failures
         self._local = MovingWindowRateLimiter(MemoryWindows(clock))
-        self._pool = _connect(redis_url) if redis_url else None
-        self._shared = _shared(self._pool) if self._pool else None
+        self._pool = connect(redis_url) if redis_url else None
+        self._shared = MovingWindowRateLimiter(shared_windows(self._pool)) if self._pool else None
         self._retry_at = 0.0
 
     async def hit(self, rate: Rate, *names: str) -> Standing:
@@ -90,28 +88,3 @@ class RequestLimiter:
         """Close the connections to Redis."""
         if self._pool is not None:
             await self._pool.disconnect()
-
-
-def _connect(url: str) -> Any:
-    """Return a pool of connections; the client comes with an extra."""
-    try:
-        from redis.asyncio import ConnectionPool  # noqa: PLC0415 - an optional dependency
-
-        return ConnectionPool.from_url(
-            url, socket_timeout=_REDIS_PATIENCE, socket_connect_timeout=_REDIS_PATIENCE
-        )
-    except ImportError:
-        raise BadSetting(
-            "MALOCA_REDIS_URL is set, and the Redis client is missing: pip install maloca[redis]."
-        ) from None
-    except ValueError as error:
-        raise BadSetting(f"MALOCA_REDIS_URL cannot be used: {error}.") from None
-
-
-def _shared(pool: Any) -> MovingWindowRateLimiter:
-    # The package's own default is another client, which is none of our dependencies.
-    return MovingWindowRateLimiter(
-        RedisStorage(
-            "async+redis://", implementation="redispy", wrap_exceptions=True, connection_pool=pool
-        )
-    )
