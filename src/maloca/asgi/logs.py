@@ -43,7 +43,8 @@ def configure(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # These speak of every connection and request, which our own events and metrics already do.
-    for noisy in ("uvicorn.error", "httpx", "httpcore", "asyncio"):
+    # These speak of every connection and request, which our own events and metrics already do; the
+    # last one shows every statement with its values.
+    for noisy in ("uvicorn.error", "httpx", "httpcore", "asyncio", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").disabled = True

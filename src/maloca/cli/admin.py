@@ -56,8 +56,11 @@ def _run(work: Callable[[Accounts], Awaitable[T]]) -> T:
     async def open_and_work() -> T:
         settings = ServerSettings.load()
         await versions.prepare(settings.database)
-        async with aclosing(Database(settings.database)) as database:
-            return await work(await Accounts.open(settings, database))
+        async with (
+            aclosing(Database(settings.database)) as database,
+            aclosing(await Accounts.open(settings, database)) as accounts,
+        ):
+            return await work(accounts)
 
     return asyncio.run(open_and_work())
 

@@ -65,6 +65,7 @@ def create_app(
         token = settings.engine_token.get_secret_value() if settings.engine_token else None
         async with (
             aclosing(Database(settings.database)) as database,
+            aclosing(await Accounts.open(settings, database)) as accounts,
             EngineClient(
                 str(settings.engine_url),
                 token=token,
@@ -83,7 +84,7 @@ def create_app(
             chain.start(database)
             yield ServerState(
                 database=database,
-                accounts=await Accounts.open(settings, database),
+                accounts=accounts,
                 engine=client,
                 providers=chain,
                 inference=inference,

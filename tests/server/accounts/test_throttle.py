@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from limits.errors import StorageError
-from tests.server.accounts.conftest import PASSWORD, House, code_of, log_in
+from tests.server.accounts.conftest import PASSWORD, House, NewHouse, code_of, log_in
 
 from maloca.core.errors import Unavailable
 from maloca.server.accounts.errors import TooManyAttempts
@@ -101,6 +101,18 @@ async def test_without_counts_nobody_guesses() -> None:
 
     with pytest.raises(Unavailable):
         await LoginThrottle(Gone()).admit(Attempt(account="olga", address="192.0.2.1"))
+
+
+async def test_sign_in_is_closed_while_redis_is_gone(new_house: NewHouse) -> None:
+    house = await new_house(redis_url="redis://127.0.0.1:1/0")
+    await house.add("ana")
+    for answer in (
+        await log_in(house.client(), "ana"),
+        await house.client().post("/auth/register", json={"username": "x", "password": "y"}),
+    ):
+        assert (answer.status_code, code_of(answer)) == (503, "unavailable")
+        assert "Redis" in answer.json()["error"]["hint"]
+    await house.accounts.aclose()
 
 
 class TestOwner:

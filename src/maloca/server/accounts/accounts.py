@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import time
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,12 +14,13 @@ from maloca.core.home import home
 from maloca.server.accounts import audit_repository, repository, signing_key
 from maloca.server.accounts.passwords import Passwords, measure
 from maloca.server.accounts.principal import Principal
-from maloca.server.accounts.settings import AccountSettings
 from maloca.server.accounts.throttle import LoginThrottle
 from maloca.server.accounts.tokens import TokenSigner
 from maloca.server.db.base import now
 from maloca.server.db.database import Database
+from maloca.server.limits.shared_windows import connect, shared_windows
 from maloca.server.limits.windows import MemoryWindows
+from maloca.server.settings import ServerSettings
 
 _NOTE_SECONDS: Final = 60
 _NOTED: Final = 10_000
@@ -30,26 +31,28 @@ class Accounts:
 
     def __init__(
         self,
-        settings: AccountSettings,
+        settings: ServerSettings,
         database: Database,
         *,
         signer: TokenSigner,
         passwords: Passwords,
         throttle: LoginThrottle,
+        redis: Any = None,
     ) -> None:
         self.settings = settings
         self.database = database
         self.signer = signer
         self.passwords = passwords
         self.throttle = throttle
+        self._redis = redis
         self._noted: dict[str, float] = {}
 
     @classmethod
-    async def open(cls, settings: AccountSettings, database: Database) -> Self:
+    async def open(cls, settings: ServerSettings, database: Database) -> Self:
         """Return the accounts of a server; the cost of a password is measured.
 
         Raises:
-            BadSetting: The kept secret is damaged.
+            BadSetting: The kept secret is damaged, or Redis is set and its client is missing.
         """
         secret = (
             settings.secret_key.get_secret_value()
@@ -60,13 +63,21 @@ class Accounts:
         async with database.write() as session:
             oldest = now() - dt.timedelta(days=settings.audit_days)
             await audit_repository.delete_before(session, oldest)
+        url = settings.redis_url
+        redis = connect(url.get_secret_value()) if url else None
         return cls(
             settings,
             database,
             signer=TokenSigner(secret, minutes=settings.access_token_minutes),
             passwords=Passwords(cost),
-            throttle=LoginThrottle(MemoryWindows()),
+            throttle=LoginThrottle(shared_windows(redis) if redis else MemoryWindows()),
+            redis=redis,
         )
+
+    async def aclose(self) -> None:
+        """Close the connections to Redis."""
+        if self._redis is not None:
+            await self._redis.disconnect()
 
     def session_end(self) -> dt.datetime:
         """Return when a session ends that is used now and never again."""

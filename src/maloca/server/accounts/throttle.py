@@ -8,6 +8,7 @@ whoever floods an account from elsewhere cannot lock its holder out.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -90,11 +91,15 @@ class LoginThrottle:
 
     async def succeeded(self, attempt: Attempt) -> None:
         """Forget the attempts of whoever has given the right password."""
-        await self._limiter.clear(OF_ONE, *attempt.own)
+        # Those that stay counted expire; the login itself has been decided.
+        with contextlib.suppress(StorageError):
+            await self._limiter.clear(OF_ONE, *attempt.own)
 
     async def is_news(self, attempt: Attempt) -> bool:
         """Return whether a refusal of this one has not been reported lately."""
-        return await self._limiter.hit(_REPORTS, *attempt.own)
+        with contextlib.suppress(StorageError):
+            return await self._limiter.hit(_REPORTS, *attempt.own)
+        return False
 
     async def _hit(self, item: RateLimitItemPerMinute, *names: str) -> None:
         try:
