@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.server.db import write_pairs
+from tests.server.db.next_revision import add_revision
 
 from maloca.asgi import records
 from maloca.core.errors import InvalidRequest, Unavailable
@@ -178,6 +179,36 @@ async def test_a_migration_begins_with_a_backup(
     fresh = await maintenance.migrate(database.url)
     assert fresh == maintenance.Migration(tuple(versions.revisions()), None)
     assert await read(migrated_database_url) == {}
+
+
+async def test_a_migration_can_be_undone_by_its_backup(
+    database: Database, migrated_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(database, one=1)
+    await database.aclose()
+    old = versions.head()
+    with monkeypatch.context() as newer:
+        add_revision(tmp_path / "migrations", newer)
+        record = records.write("server", "")
+        try:
+            with pytest.raises(maintenance.InUse):
+                await maintenance.migrate(database.url)
+        finally:
+            records.remove(record)
+        done = await maintenance.migrate(database.url)
+        assert done.steps == ("next",)
+        assert done.backup is not None
+        assert f"Z-{old}." in done.backup.name
+        back = await maintenance.migrate(database.url, old, with_backup=False)
+        assert back == maintenance.Migration(("next",), None)
+        again = await maintenance.migrate(database.url, "next")
+        assert again.backup != done.backup
+    with pytest.raises(versions.WrongVersion, match="revision next, which this version"):
+        await versions.prepare(database.url)
+    assert again.backup is not None
+    await maintenance.restore(database.url, again.backup)
+    await versions.prepare(database.url)
+    assert await read(migrated_database_url) == {"one": 1}
 
 
 async def test_missing_programs_are_named(

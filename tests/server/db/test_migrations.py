@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from tests.server.db.next_revision import add_revision
 
 from maloca.server.db import versions
 from maloca.server.db.base import UtcDateTime
@@ -101,38 +101,6 @@ def sample(column: sa.Column[Any]) -> Any:
         return dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     samples = {bool: False, bytes: b"some", float: 1.0, int: 1, str: "some"}
     return (samples | {dt.date: dt.date(2026, 1, 1)})[column.type.python_type]
-
-
-CHANGE = """
-import sqlalchemy as sa
-from alembic import op
-
-revision = "next"
-down_revision = "{head}"
-
-
-def upgrade():
-    with op.batch_alter_table("jobs") as jobs:
-        jobs.add_column(sa.Column("colour", sa.String(8), nullable=False, server_default="red"))
-        jobs.alter_column("message", type_=sa.String(40), existing_type=sa.Text())
-    op.execute("update jobs set colour = 'green' where priority = 7")
-    {then}
-
-
-def downgrade():
-    with op.batch_alter_table("jobs") as jobs:
-        jobs.alter_column("message", type_=sa.Text(), existing_type=sa.String(40))
-        jobs.drop_column("colour")
-"""
-
-
-def add_revision(folder: Path, monkeypatch: pytest.MonkeyPatch, then: str = "") -> None:
-    """Let a version of Maloca know one more revision than this one."""
-    shutil.copytree(versions.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    text = CHANGE.format(head=versions.head(), then=then)
-    (folder / "rnext.py").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(versions, "FOLDER", folder)
-    monkeypatch.setattr(versions, "_scripts", versions._scripts.__wrapped__)
 
 
 async def jobs(database: Database, *columns: str) -> list[tuple[Any, ...]]:

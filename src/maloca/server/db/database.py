@@ -123,11 +123,16 @@ def _prepare_sqlite(*, foreign_keys: bool) -> Callable[[Any, Any], None]:
     def prepare(connection: Any, _record: Any) -> None:
         # SQLAlchemy begins transactions itself, see _begin_sqlite.
         connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
+            cursor.close()
+        except BaseException:
+            # The pool has not seen this connection yet, and would leave its thread behind.
+            connection.close()
+            raise
 
     return prepare
 

@@ -7,6 +7,7 @@ works while the others wait and then find nothing to do.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -213,8 +214,9 @@ async def connect(url: URL, *, write: bool = False) -> AsyncGenerator[AsyncConne
     engine: AsyncEngine = new_engine(url, foreign_keys=False, busy_seconds=_LOCK_SECONDS)
     try:
         try:
+            _try_to_open(url)
             connection = await engine.connect()
-        except (sa.exc.DBAPIError, OSError) as error:
+        except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
             reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             raise Unavailable(
                 f"The database {shown(url)} cannot be opened: {reason}.",
@@ -262,6 +264,12 @@ def _is_missing(url: URL) -> bool:
         return False
     path = Path(url.database)
     return not path.exists() or path.stat().st_size == 0
+
+
+def _try_to_open(url: URL) -> None:
+    """Fail as SQLite fails; aiosqlite's thread may outlive the loop when it cannot open a file."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        sqlite3.connect(url.database).close()
 
 
 def _make_file(path: Path) -> None:
