@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import random
 import signal
 
 import pytest
+import sqlalchemy as sa
 from tests.server.jobs.conftest import Queue, Runners, children
+
+from maloca.server.db.base import now
+from maloca.server.jobs import service
+from maloca.server.jobs.models import Job
+
+DAY = dt.timedelta(days=1)
 
 
 async def test_a_job_is_done(queue: Queue, runners: Runners) -> None:
@@ -121,6 +129,25 @@ async def test_a_killed_runner_is_replaced(queue: Queue, runners: Runners) -> No
         "started",
         "succeeded",
     ]
+
+
+async def test_old_jobs_are_forgotten(queue: Queue, runners: Runners) -> None:
+    old, waiting = await queue.submit(), await queue.submit()
+    await queue.cancel(old)
+    async with queue.database.write() as session:
+        past = now() - dt.timedelta(days=2)
+        await session.execute(sa.update(Job).values(finished_at=past, run_after=now() + DAY))
+    runners.logs.mkdir(parents=True)
+    logs = [runners.logs / f"{job_id}.log" for job_id in (old, waiting)]
+    for log in logs:
+        log.touch()
+    runners.start(MALOCA_JOB_DAYS="1")
+    while logs[0].exists():  # noqa: ASYNC110 - another process removes it
+        await asyncio.sleep(0.05)
+    async with queue.database.read() as session:
+        assert [job.id for job in await service.list_jobs(session, owner_id=None)] == [waiting]
+    assert await queue.events(old) == []
+    assert logs[1].exists()
 
 
 async def kill_at_random(queue: Queue, runners: Runners, rounds: int) -> None:

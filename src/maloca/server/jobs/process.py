@@ -66,7 +66,9 @@ async def run(settings: ServerSettings, *, lifeline: bool = False) -> None:
             name=f"{platform.node()}:{os.getpid()}",
             slots=settings.job_slots,
             logs=home() / "logs" / "jobs",
-            times=Times(lease=settings.job_lease, retry=settings.job_retry),
+            times=Times(
+                lease=settings.job_lease, retry=settings.job_retry, keep_days=settings.job_days
+            ),
         )
         loop = asyncio.get_running_loop()
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from maloca.server.db.base import now
-from maloca.server.jobs.models import Job, JobEvent, State
+from maloca.server.jobs.models import TERMINAL, Job, JobEvent, State
 
 # Any constant of our own: whoever takes jobs from this PostgreSQL database holds it.
 _LOCK_KEY: Final = 0x6D616C6F6361 + 1
@@ -143,6 +143,17 @@ async def cancelled(session: AsyncSession, leases: Collection[str]) -> Sequence[
         Job.state == "running", Job.lease.in_(leases), Job.cancel_requested
     )
     return [lease for lease in await session.scalars(query) if lease]
+
+
+async def delete_finished(session: AsyncSession, before: dt.datetime) -> Sequence[str]:
+    """Delete jobs that ended before that time, with their events; return their ids."""
+    query = (
+        sa.delete(Job)
+        .where(Job.state.in_(TERMINAL), Job.finished_at < before)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    )
+    return (await session.execute(query)).scalars().all()
 
 
 async def expired(session: AsyncSession, time: dt.datetime) -> Sequence[Job]:

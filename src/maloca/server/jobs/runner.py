@@ -36,12 +36,16 @@ class Times:
         lease: After which a job whose runner is silent goes to another one.
         grace: Between asking a job to stop and killing it.
         retry: Until the second attempt at a job; doubles with each further one.
+        tidy: Between two looks for old jobs to forget.
+        keep_days: In days, how long jobs that are over are kept.
     """
 
     poll: float = 0.5
     lease: float = 30.0
     grace: float = 10.0
     retry: float = 5.0
+    tidy: float = 3600.0
+    keep_days: float = 90.0
 
     @property
     def renew(self) -> float:
@@ -91,6 +95,7 @@ class Runner:
         self._logs = logs
         self._times = times or Times()
         self._running: dict[str, _Running] = {}
+        self._tidied: float | None = None
         self._stop = asyncio.Event()
         self._wake = asyncio.Event()
 
@@ -106,6 +111,7 @@ class Runner:
                 try:
                     await self._renew()
                     await self._fill()
+                    await self._tidy()
                 except _AWAY as error:
                     log.warning("database_away", reason=type(error).__name__)
                 self._end_overdue()
@@ -134,7 +140,7 @@ class Runner:
         order = Order(job.id, running.lease, self._times.retry)
         log.info("job_started", job=job.id, kind=job.kind, attempt=job.attempts)
         try:
-            running.process = await JobProcess.start(order, self._logs / f"{job.id}.log")
+            running.process = await JobProcess.start(order, self._log_of(job.id))
             how = describe_exit(await running.process.wait())
         except OSError as error:
             how = f"could not be started: {error}"
@@ -190,6 +196,20 @@ class Runner:
         if running.process is not None and running.asked is None:
             running.asked = time.monotonic()
             running.process.ask()
+
+    async def _tidy(self) -> None:
+        """Forget old jobs, and remove their output."""
+        now = time.monotonic()
+        if self._tidied is not None and now - self._tidied < self._times.tidy:
+            return
+        self._tidied = now
+        async with self._database.write() as session:
+            old = await service.forget_old(session, days=self._times.keep_days)
+        for job_id in old:
+            self._log_of(job_id).unlink(missing_ok=True)
+
+    def _log_of(self, job_id: str) -> Path:
+        return self._logs / f"{job_id}.log"
 
     async def _pause(self) -> None:
         """Wait until it is time to look again."""

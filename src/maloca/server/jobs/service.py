@@ -298,6 +298,11 @@ async def list_jobs(
     )
 
 
+async def forget_old(session: AsyncSession, *, days: float) -> Sequence[str]:
+    """Delete jobs that have been over for so many days; return their ids."""
+    return await repository.delete_finished(session, now() - dt.timedelta(days=days))
+
+
 async def events_after(
     session: AsyncSession, job_id: str, sequence: int, limit: int = 500
 ) -> Sequence[JobEvent]:

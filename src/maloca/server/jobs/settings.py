@@ -25,3 +25,6 @@ class JobSettings(Settings):
         le=3600,
         description="Seconds until a job that failed is tried again; doubles each time.",
     )
+    job_days: float = Field(
+        default=90, gt=0, description="How long jobs that are over are kept, with their output."
+    )
