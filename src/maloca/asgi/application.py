@@ -33,6 +33,7 @@ def new_app(
     lifespan: Lifespan,
     token: SecretStr | None = None,
     allowed_origins: Sequence[str] = (),
+    metrics_guards: Sequence[Any] = (),
 ) -> FastAPI:
     """Return an app with the guard, limits, error shape, metrics and documentation in place.
 
@@ -50,7 +51,7 @@ def new_app(
     app.state.draining = False
     errors.install(app)
     app.include_router(docs.router)
-    app.include_router(_metrics_router(registry))
+    app.include_router(_metrics_router(registry), dependencies=metrics_guards)
     # The last one added is the outermost: it sees every request first.
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(

@@ -18,6 +18,7 @@ from maloca.server.accounts import admin_endpoints as accounts_admin
 from maloca.server.accounts import endpoints as auth
 from maloca.server.accounts import start
 from maloca.server.accounts.accounts import Accounts
+from maloca.server.accounts.dependencies import may_read_metrics
 from maloca.server.chats import endpoints as chats
 from maloca.server.db import versions
 from maloca.server.db.database import Database
@@ -101,6 +102,7 @@ def create_app(
         registry=registry,
         lifespan=lifespan,
         allowed_origins=settings.cors_origins,
+        metrics_guards=[Depends(may_read_metrics)],
     )
     app.add_middleware(LateHeaders)
     app.include_router(endpoints.router)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import WebSocket
+from fastapi import Depends, WebSocket
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +16,7 @@ from maloca.asgi.application import new_app
 from maloca.server.accounts import accounts as accounts_module
 from maloca.server.accounts import admin_endpoints, administration, endpoints
 from maloca.server.accounts.accounts import Accounts
-from maloca.server.accounts.dependencies import AdminDep, CallerDep
+from maloca.server.accounts.dependencies import AdminDep, CallerDep, may_read_metrics
 from maloca.server.accounts.passwords import Cost
 from maloca.server.accounts.principal import Role
 from maloca.server.db.database import Database
@@ -40,6 +40,7 @@ class House:
             registry=CollectorRegistry(),
             lifespan=lambda _: None,  # type: ignore[arg-type,return-value]  # never run here
             allowed_origins=settings.cors_origins,
+            metrics_guards=[Depends(may_read_metrics)],
         )
         for router in (endpoints.router, endpoints.form_router, admin_endpoints.router):
             self.app.include_router(router)

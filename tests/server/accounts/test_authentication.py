@@ -255,6 +255,16 @@ class TestRevocation:
         assert (await replica.client().get("/ask")).status_code == 401
 
 
+async def test_metrics_are_for_this_machine_and_administrators(owned: House) -> None:
+    assert (await owned.client().get("/metrics")).status_code == 200
+    assert (await owned.client("192.0.2.7").get("/metrics")).status_code == 401
+    proxied = owned.client(**{"X-Forwarded-For": "127.0.0.1"})
+    assert (await proxied.get("/metrics")).status_code == 401
+    for name, status in (("ana", 403), ("olga", 200)):
+        client = await owned.sign_in(name, address="192.0.2.7")
+        assert (await client.get("/metrics")).status_code == status
+
+
 class TestWebSockets:
     async def test_the_same_credentials_open_them(self, owned: House) -> None:
         ana = await owned.sign_in("ana")

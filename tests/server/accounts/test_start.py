@@ -49,7 +49,7 @@ class TestProduction:
 
     def test_a_short_secret_is_refused_and_not_shown(self) -> None:
         with pytest.raises(BadSetting, match="at least 32 characters") as refused:
-            ServerSettings.load(secret_key="too-short-to-be-one")  # noqa: S106 - refused
+            ServerSettings.load(secret_key="too-short-to-be-one")  # noqa: S106 - not a real one
         assert "too-short-to-be-one" not in str(refused.value)
 
     def test_a_proxy_is_an_address(self) -> None:

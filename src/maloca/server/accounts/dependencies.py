@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Response, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
 from maloca.core.errors import Forbidden
@@ -75,7 +77,22 @@ ClientDep = Annotated[Client, Depends(client)]
 ThisMachineDep = Annotated[None, Depends(this_machine)]
 
 
-async def principal(connection: HTTPConnection, accounts: AccountsDep) -> Principal:
+class _Documented(SecurityBase):
+    """Tells OpenAPI of the credential; `authenticate` reads it, whichever way it comes."""
+
+    def __init__(self) -> None:
+        self.model = HTTPBearer(description="An access token or an API key.")
+        self.scheme_name = "bearer"
+
+    async def __call__(self) -> None:
+        """Do nothing."""
+
+
+async def principal(
+    connection: HTTPConnection,
+    accounts: AccountsDep,
+    _: Annotated[None, Security(_Documented())] = None,
+) -> Principal:
     """Return who asks, whoever it is.
 
     The look-up has a short transaction of its own: an answer that takes minutes must not keep a
@@ -121,6 +138,18 @@ async def admin(found: Annotated[Principal, Depends(user)]) -> Principal:
         raise Forbidden("This is for administrators.", code="admins_only")
     require_scope(found, "admin")
     return found
+
+
+async def may_read_metrics(connection: HTTPConnection, accounts: AccountsDep) -> None:
+    """Let this machine read metrics, and administrators from anywhere.
+
+    Raises:
+        Unauthenticated: The caller is elsewhere, without an account.
+        Forbidden: The caller is no administrator.
+    """
+    if not is_this_machine(connection):
+        found = await principal(connection, accounts)
+        await admin(await user(found))
 
 
 def require_scope(found: Principal, scope: Scope) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from maloca.server.accounts.errors import Conflict
 from maloca.server.accounts.models import ApiKey, LoginSession, User
+from maloca.server.accounts.ownership import marked_rows_of
 from maloca.server.accounts.principal import Principal, Role
 from maloca.server.db.base import now
 
@@ -145,7 +146,9 @@ async def replace_hash(session: AsyncSession, user: User, password_hash: str) ->
 
 
 async def delete_user(session: AsyncSession, user_id: str) -> None:
-    """Remove an account and, by the foreign keys, all that is its own."""
+    """Remove an account and all that is its own: by the foreign keys, and by the marks."""
+    for table, theirs in marked_rows_of(user_id):
+        await session.execute(delete(table).where(theirs))
     await session.execute(delete(User).where(User.id == user_id))
 
 
