@@ -164,12 +164,3 @@ async def test_totals_add_up_by_day_model_and_user(database: Database) -> None:
     assert found["luis", "fake"].rate_limited == 1
     assert found["luis", "fake"].mean_ttft_ms is None
     assert found[None, "fake"].cancelled == 1
-
-
-async def test_what_is_kept_of_a_user_can_be_read_and_forgotten(database: Database) -> None:
-    async with database.write() as session:
-        await repository.add_events(session, [row(), row(user_id="luis")])
-        assert len(await repository.events_of(session, "ana")) == 1
-        await repository.forget_user(session, "ana")
-        assert await repository.events_of(session, "ana") == []
-    assert await rows(database) == 1

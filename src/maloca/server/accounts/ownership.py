@@ -7,7 +7,7 @@ removed, such as one that is written in the background, marks its column with `o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, Table
 
@@ -44,7 +44,7 @@ def _condition(table: Table, users: Table, user_id: str) -> ColumnElement[bool] 
     for column in table.columns:
         if any(key.column.table is users for key in column.foreign_keys):
             return column == user_id
-        form: Any = column.info.get(_MARK)
+        form: str | None = column.info.get(_MARK)
         if form is not None:
             return column == form.format(user_id)
     return None

@@ -7,6 +7,7 @@ import datetime as dt
 from sqlalchemy import BigInteger, Date, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from maloca.server.accounts.ownership import owned_by
 from maloca.server.db.base import Base
 
 
@@ -27,6 +28,6 @@ class TokenSpend(Base):
 
     __tablename__ = "token_spend"
 
-    tenant: Mapped[str] = mapped_column(String(80), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(80), primary_key=True, info=owned_by("user:{}"))
     day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
     tokens: Mapped[int] = mapped_column(BigInteger, default=0)

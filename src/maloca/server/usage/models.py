@@ -7,14 +7,15 @@ import datetime as dt
 from sqlalchemy import Date, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from maloca.server.accounts.ownership import owned_by
 from maloca.server.db.base import Base, Id
 
 
 class UsageEvent(Base):
     """One inference request: who, what and how long, without its text.
 
-    Nothing here points at other tables: a row outlives its user's account and key, and a batch
-    never fails because one of them was removed meanwhile.
+    Nothing here points at other tables: a batch never fails because an account or key was removed
+    meanwhile.
 
     Attributes:
         day: The day of `at` in UTC.
@@ -33,7 +34,7 @@ class UsageEvent(Base):
     at: Mapped[dt.datetime]
     day: Mapped[dt.date] = mapped_column(Date, index=True)
     request_id: Mapped[str] = mapped_column(String(64))
-    user_id: Mapped[str | None] = mapped_column(String(32))
+    user_id: Mapped[str | None] = mapped_column(String(32), info=owned_by())
     key_id: Mapped[str | None] = mapped_column(String(32))
     route: Mapped[str] = mapped_column(String(64))
     provider: Mapped[str] = mapped_column(String(64))

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Integer, Row, cast, delete, func, select
+from sqlalchemy import Integer, Row, cast, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -54,14 +54,3 @@ async def totals(
     if user_id is not None:
         query = query.where(UsageEvent.user_id == user_id)
     return (await session.execute(query)).all()
-
-
-async def events_of(session: AsyncSession, user_id: str) -> Sequence[UsageEvent]:
-    """Return everything kept about one user, oldest first."""
-    query = select(UsageEvent).where(UsageEvent.user_id == user_id).order_by(UsageEvent.at)
-    return (await session.scalars(query)).all()
-
-
-async def forget_user(session: AsyncSession, user_id: str) -> None:
-    """Remove everything kept about one user."""
-    await session.execute(delete(UsageEvent).where(UsageEvent.user_id == user_id))

@@ -15,7 +15,6 @@ from tests.server.inference.cache.answers import answer
 from maloca.server.db.base import now
 from maloca.server.db.database import Database
 from maloca.server.db.tables import Base
-from maloca.server.inference.cache import repository
 from maloca.server.inference.cache.memory import MemoryCache
 from maloca.server.inference.cache.models import CachedAnswer
 from maloca.server.inference.cache.store import AnswerStore
@@ -107,17 +106,6 @@ async def test_a_row_that_cannot_be_read_is_no_answer(database: Database) -> Non
     async with database.write() as session:
         await session.execute(update(CachedAnswer).values(body=b"\xc1"))
     assert await store(database).get(KEY) is None
-
-
-async def test_a_tenants_answers_go_with_the_tenant(database: Database) -> None:
-    kept = store(database)
-    kept.put(KEY, "user:a", answer())
-    kept.put("b" * 64, "user:b", answer())
-    await kept.flush()
-    async with database.write() as session:
-        await repository.forget_tenant(session, "user:a")
-    assert await store(database).get(KEY) is None
-    assert await store(database).get("b" * 64) is not None
 
 
 async def test_what_runs_in_the_background_writes(

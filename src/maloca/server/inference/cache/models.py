@@ -7,6 +7,7 @@ import datetime as dt
 from sqlalchemy import LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from maloca.server.accounts.ownership import owned_by
 from maloca.server.db.base import Base
 
 
@@ -16,15 +17,15 @@ class CachedAnswer(Base):
     Attributes:
         key: SHA-256 in hexadecimal.
         tenant: Whose it is, so that it can be removed with its owner.
-        body: The answer as MessagePack.
+        body: The answer as MessagePack; left out of exports, since it can be asked for again.
         size: Bytes that it counts for.
     """
 
     __tablename__ = "cached_answers"
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    tenant: Mapped[str] = mapped_column(String(80), index=True)
-    body: Mapped[bytes] = mapped_column(LargeBinary)
+    tenant: Mapped[str] = mapped_column(String(80), index=True, info=owned_by("user:{}"))
+    body: Mapped[bytes] = mapped_column(LargeBinary, info={"secret": True})
     size: Mapped[int]
     used_at: Mapped[dt.datetime] = mapped_column(index=True)
     expires_at: Mapped[dt.datetime] = mapped_column(index=True)

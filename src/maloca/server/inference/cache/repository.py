@@ -50,8 +50,3 @@ async def prune(session: AsyncSession, now: dt.datetime, *, max_bytes: int) -> N
     over = select(newer.c.key).where(newer.c.bytes > max_bytes)
     query = delete(CachedAnswer).where(CachedAnswer.key.in_(over))
     await session.execute(query.execution_options(synchronize_session=False))
-
-
-async def forget_tenant(session: AsyncSession, tenant: str) -> None:
-    """Remove every answer of one tenant."""
-    await session.execute(delete(CachedAnswer).where(CachedAnswer.tenant == tenant))
