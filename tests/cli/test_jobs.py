@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from maloca.cli.main import app
 from maloca.server.db import versions
 from maloca.server.db.database import Database
-from maloca.server.jobs import service
+from maloca.server.jobs import leases, service
 from maloca.server.settings import ServerSettings
 
 
@@ -35,10 +35,10 @@ def submit(*, running: bool = False) -> str:
             job = await service.submit(session, "demo", {}, owner_id=None)
         if running:
             async with database.write() as session:
-                taken = await service.claim(session, runner="here:1", seconds=60)
+                taken = await leases.claim(session, runner="here:1", seconds=60)
                 assert taken is not None
                 assert taken.lease is not None
-                await service.report(session, taken.lease, 0.25, "a \x1b[31mred\x1b[0m quarter")
+                await leases.report(session, taken.lease, 0.25, "a \x1b[31mred\x1b[0m quarter")
         await database.aclose()
         return job.id
 

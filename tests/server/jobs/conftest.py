@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from maloca.server.db.database import Database
-from maloca.server.jobs import service
+from maloca.server.jobs import leases, service
 from maloca.server.jobs.models import Job, JobEvent
 
 
@@ -32,7 +32,7 @@ class Queue:
 
     async def claim(self, runner: str = "runner", seconds: float = 60) -> Job | None:
         async with self.database.write() as session:
-            return await service.claim(session, runner=runner, seconds=seconds)
+            return await leases.claim(session, runner=runner, seconds=seconds)
 
     async def cancel(self, job_id: str) -> Job:
         async with self.database.write() as session:

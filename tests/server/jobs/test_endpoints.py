@@ -17,7 +17,7 @@ from maloca.server.accounts.tokens import API_KEY, digest
 from maloca.server.app import create_app
 from maloca.server.db.base import now
 from maloca.server.db.database import Database
-from maloca.server.jobs import service
+from maloca.server.jobs import leases
 from maloca.server.settings import ServerSettings
 
 NONE = "-"
@@ -125,8 +125,8 @@ async def test_events_are_replayed_and_followed(live: LiveApp, queue: Queue) -> 
         # The client has gone away; it comes back with the last id that it saw.
         async with queue.database.write() as session:
             for step in range(1, 4):
-                await service.report(session, job.lease, step / 3, f"step {step}")
-            await service.end(session, job.lease, "succeeded", result={"counted": 3})
+                await leases.report(session, job.lease, step / 3, f"step {step}")
+            await leases.end(session, job.lease, "succeeded", result={"counted": 3})
         everything = parse(ana.get(f"/jobs/{job_id}/events").text)
         assert [event[0] for event in everything] == [1, 2, 3, 4, 5, 6]
         assert [event[1] for event in everything].count("succeeded") == 1

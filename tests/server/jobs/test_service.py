@@ -12,9 +12,9 @@ from tests.server.jobs.conftest import Queue
 from maloca.core.errors import InvalidRequest
 from maloca.server.accounts.models import User
 from maloca.server.db.base import now
-from maloca.server.jobs import service
+from maloca.server.jobs import leases, service
+from maloca.server.jobs.leases import LeaseLost, Problem
 from maloca.server.jobs.models import Job
-from maloca.server.jobs.service import LeaseLost, Problem
 
 PROBLEM = Problem(code="job_crashed", message="It fell over.")
 
@@ -37,9 +37,9 @@ async def test_a_job_from_queue_to_end(queue: Queue) -> None:
     job, lease = await leased(queue)
     assert (job.id, job.state, job.attempts, job.runner) == (job_id, "running", 1, "runner")
     async with queue.database.write() as session:
-        await service.report(session, lease, 0.5, "half")
-        await service.save(session, lease, {"step": 1})
-        assert await service.end(session, lease, "succeeded", result={"counted": 2})
+        await leases.report(session, lease, 0.5, "half")
+        await leases.save(session, lease, {"step": 1})
+        assert await leases.end(session, lease, "succeeded", result={"counted": 2})
     job = await queue.get(job_id)
     assert (job.state, job.progress, job.message) == ("succeeded", 1.0, "half")
     assert job.result == {"counted": 2}
@@ -60,15 +60,15 @@ async def test_after_its_end_nothing_happens_to_a_job(queue: Queue) -> None:
     job_id = await queue.submit()
     _, lease = await leased(queue)
     async with queue.database.write() as session:
-        assert await service.end(session, lease, "failed", problem=PROBLEM)
+        assert await leases.end(session, lease, "failed", problem=PROBLEM)
     async with queue.database.write() as session:
-        assert not await service.end(session, lease, "succeeded")
-        assert not await service.retry_or_fail(session, lease, PROBLEM, first_delay=0)
-        assert not await service.give_back(session, lease)
+        assert not await leases.end(session, lease, "succeeded")
+        assert not await leases.retry_or_fail(session, lease, PROBLEM, first_delay=0)
+        assert not await leases.give_back(session, lease)
         with pytest.raises(LeaseLost):
-            await service.report(session, lease, 1, "")
+            await leases.report(session, lease, 1, "")
         with pytest.raises(LeaseLost):
-            await service.save(session, lease, {})
+            await leases.save(session, lease, {})
     assert (await queue.cancel(job_id)).state == "failed"
     assert await queue.types(job_id) == ["queued", "started", "failed"]
 
@@ -88,7 +88,7 @@ async def test_the_limit_of_a_kind_holds_over_all_runners(queue: Queue) -> None:
     first = next(job for job in claims if job)
     async with queue.database.write() as session:
         assert first.lease is not None
-        await service.end(session, first.lease, "succeeded")
+        await leases.end(session, first.lease, "succeeded")
     assert await queue.claim() is not None
     assert await queue.claim() is None
 
@@ -101,7 +101,7 @@ async def test_priority_goes_before_age(queue: Queue) -> None:
         job, lease = await leased(queue)
         order.append(job.id)
         async with queue.database.write() as session:
-            await service.end(session, lease, "succeeded")
+            await leases.end(session, lease, "succeeded")
     assert order == [urgent, older, newer]
 
 
@@ -109,7 +109,7 @@ async def test_a_lost_runner_s_job_goes_to_another_one(queue: Queue) -> None:
     job_id = await queue.submit()
     _, lost = await leased(queue)
     async with queue.database.write() as session:
-        await service.save(session, lost, {"step": 1})
+        await leases.save(session, lost, {"step": 1})
     assert await queue.claim("another") is None
     await expire(queue, job_id)
     job = await queue.claim("another")
@@ -117,10 +117,10 @@ async def test_a_lost_runner_s_job_goes_to_another_one(queue: Queue) -> None:
     assert (job.id, job.attempts, job.runner, job.checkpoint) == (job_id, 2, "another", {"step": 1})
     assert job.lease != lost
     async with queue.database.write() as session:
-        assert lost not in await service.renew(session, [lost], 60)
+        assert lost not in await leases.renew(session, [lost], 60)
         with pytest.raises(LeaseLost):
-            await service.save(session, lost, {"step": 9})
-        assert not await service.end(session, lost, "succeeded")
+            await leases.save(session, lost, {"step": 9})
+        assert not await leases.end(session, lost, "succeeded")
     assert await queue.types(job_id) == ["queued", "started", "interrupted", "started"]
 
 
@@ -129,7 +129,7 @@ async def test_a_renewed_lease_does_not_expire(queue: Queue) -> None:
     _, lease = await leased(queue)
     await expire(queue, job_id)
     async with queue.database.write() as session:
-        assert await service.renew(session, [lease, "another"], 60) == {lease}
+        assert await leases.renew(session, [lease, "another"], 60) == {lease}
     assert await queue.claim("another") is None
     assert (await queue.get(job_id)).lease == lease
 
@@ -139,7 +139,7 @@ async def test_attempts_end(queue: Queue) -> None:
     for _ in range(2):
         _, lease = await leased(queue)
         async with queue.database.write() as session:
-            await service.retry_or_fail(session, lease, PROBLEM, first_delay=0)
+            await leases.retry_or_fail(session, lease, PROBLEM, first_delay=0)
     job = await queue.get(job_id)
     assert (job.state, job.attempts, job.error) == ("failed", 2, PROBLEM.to_dict())
     assert await queue.types(job_id) == ["queued", "started", "interrupted", "started", "failed"]
@@ -162,7 +162,7 @@ async def test_the_next_attempt_waits_longer_each_time(queue: Queue) -> None:
         _, lease = await leased(queue)
         before = now()
         async with queue.database.write() as session:
-            await service.retry_or_fail(session, lease, PROBLEM, first_delay=100)
+            await leases.retry_or_fail(session, lease, PROBLEM, first_delay=100)
         waits.append(
             round((await queue.get(job_id)).run_after.timestamp() - before.timestamp(), -1)
         )
@@ -177,7 +177,7 @@ async def test_giving_back_costs_no_attempt(queue: Queue) -> None:
     for _ in range(3):
         _, lease = await leased(queue)
         async with queue.database.write() as session:
-            assert await service.give_back(session, lease)
+            assert await leases.give_back(session, lease)
     assert (await queue.get(job_id)).attempts == 0
 
 
@@ -202,9 +202,9 @@ async def test_cancel_while_running(queue: Queue, end: str) -> None:
     else:
         async with queue.database.write() as session:
             if end == "stopped":
-                await service.give_back(session, lease)
+                await leases.give_back(session, lease)
             else:
-                await service.retry_or_fail(session, lease, PROBLEM, first_delay=0)
+                await leases.retry_or_fail(session, lease, PROBLEM, first_delay=0)
     assert await queue.types(job_id) == ["queued", "started", "cancelling", "cancelled"]
     assert (await queue.get(job_id)).error is None
 
@@ -219,7 +219,7 @@ async def test_cancel_races_with_everything_else(queue: Queue) -> None:
             if job is None or job.lease is None:
                 return
             async with queue.database.write() as session:
-                await service.give_back(session, job.lease)
+                await leases.give_back(session, job.lease)
 
     await asyncio.gather(work(), *(queue.cancel(job_id) for job_id in ids), work())
     for job_id in ids:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from maloca.server.db.database import Database
-from maloca.server.jobs import service
+from maloca.server.jobs import leases
 from maloca.server.jobs.models import Job
 
 _REPORT_SECONDS: Final = 1.0
@@ -54,7 +54,7 @@ class JobContext:
             return
         self._reported = time_
         async with self.database.write() as session:
-            await service.report(session, self._lease, fraction, message)
+            await leases.report(session, self._lease, fraction, message)
 
     async def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Save from where a later attempt can go on.
@@ -67,4 +67,4 @@ class JobContext:
             InvalidRequest: The state is no JSON, or too large.
         """
         async with self.database.write() as session:
-            await service.save(session, self._lease, state)
+            await leases.save(session, self._lease, state)

@@ -20,11 +20,12 @@ import msgspec
 from maloca.core.errors import MalocaError
 from maloca.server.db import tables  # noqa: F401 - a job may touch any table
 from maloca.server.db.database import Database
-from maloca.server.jobs import repository, service
+from maloca.server.jobs import leases, repository
 from maloca.server.jobs.context import JobContext
 from maloca.server.jobs.kinds import get_kind_or_raise
+from maloca.server.jobs.leases import LeaseLost, Problem
 from maloca.server.jobs.models import Job
-from maloca.server.jobs.service import LeaseLost, Problem
+from maloca.server.jobs.small_json import small_json
 from maloca.server.settings import ServerSettings
 
 STOPPED: Final = 75
@@ -85,7 +86,7 @@ async def _attempt(job: Job, order: Order, database: Database) -> int:
         traceback.print_exc()
         problem = Problem(code=error.info.code, message=error.info.message)
         async with database.write() as session:
-            await service.end(session, order.lease, "failed", problem=problem)
+            await leases.end(session, order.lease, "failed", problem=problem)
         return 1
     except Exception as error:  # noqa: BLE001 - whatever a job raises ends its attempt
         traceback.print_exc()
@@ -95,18 +96,18 @@ async def _attempt(job: Job, order: Order, database: Database) -> int:
             message=f"The job failed unexpectedly ({type(error).__name__}); its log says more.",
         )
         async with database.write() as session:
-            await service.retry_or_fail(
+            await leases.retry_or_fail(
                 session, order.lease, problem, first_delay=order.retry_seconds
             )
         return 1
     async with database.write() as session:
-        await service.end(session, order.lease, "succeeded", result=result)
+        await leases.end(session, order.lease, "succeeded", result=result)
     return 0
 
 
 async def _work(job: Job, context: JobContext) -> dict[str, Any] | None:
     result = await get_kind_or_raise(job.kind).load()(context)
-    return None if result is None else service.small_json(result, "result")
+    return None if result is None else small_json(result, "result")
 
 
 def _stop_at_signal(working: asyncio.Future[Any], context: JobContext) -> None:

@@ -15,11 +15,11 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from maloca.server.db.database import Database
-from maloca.server.jobs import repository, service
+from maloca.server.jobs import leases, repository, service
 from maloca.server.jobs.job_process import JobProcess, describe_exit
+from maloca.server.jobs.leases import Problem
 from maloca.server.jobs.models import Job
 from maloca.server.jobs.program import Order
-from maloca.server.jobs.service import Problem
 
 log = structlog.get_logger(__name__)
 
@@ -124,10 +124,10 @@ class Runner:
         while len(self._running) < self._slots and not self._stop.is_set():
             # Most looks find nothing, and looking takes no lock.
             async with self._database.read() as session:
-                if not await service.has_work(session):
+                if not await leases.has_work(session):
                     return
             async with self._database.write() as session:
-                job = await service.claim(session, runner=self._name, seconds=self._times.lease)
+                job = await leases.claim(session, runner=self._name, seconds=self._times.lease)
             if job is None or job.lease is None:
                 return
             running = _Running(job, job.lease, renewed=time.monotonic())
@@ -148,10 +148,10 @@ class Runner:
         try:
             async with self._database.write() as session:
                 if self._stop.is_set():
-                    await service.give_back(session, running.lease)
+                    await leases.give_back(session, running.lease)
                 else:
                     crashed = Problem(code="job_crashed", message=f"The job's process {how}.")
-                    await service.retry_or_fail(
+                    await leases.retry_or_fail(
                         session, running.lease, crashed, first_delay=self._times.retry
                     )
         except _AWAY as error:
@@ -169,7 +169,7 @@ class Runner:
         if any(now - each.renewed >= self._times.renew for each in self._running.values()):
             asked = list(self._running)
             async with self._database.write() as session:
-                held = await service.renew(session, asked, self._times.lease)
+                held = await leases.renew(session, asked, self._times.lease)
             for lease in asked:
                 if (running := self._running.get(lease)) is None:
                     continue
