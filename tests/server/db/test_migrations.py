@@ -105,7 +105,7 @@ def sample(column: sa.Column[Any]) -> Any:
 
 async def jobs(database: Database, *columns: str) -> list[tuple[Any, ...]]:
     async with database.read() as session:
-        query = sa.text(f"select {', '.join(columns)} from jobs order by id")  # noqa: S608
+        query = sa.text(f"select {', '.join(columns)} from jobs order by id")  # noqa: S608 - the test's own columns
         return [tuple(row) for row in await session.execute(query)]
 
 
