@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from tests.cli.supervised import alive, wait_until
 from tests.cli.test_up import Up
 from tests.conftest import fake_store
@@ -18,6 +19,8 @@ from maloca.server.db.database import Database
 from maloca.server.jobs import service
 from maloca.server.jobs.models import Job
 from maloca.server.settings import ServerSettings
+
+pytestmark = pytest.mark.process
 
 T = TypeVar("T")
 

@@ -64,6 +64,7 @@ def writers(url: str, count: int = 2) -> Iterator[None]:
             process.communicate()
 
 
+@pytest.mark.process
 async def test_a_backup_under_load_is_consistent(
     database: Database, migrated_database_url: str, home: Path
 ) -> None:

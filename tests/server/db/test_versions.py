@@ -46,6 +46,7 @@ async def test_a_database_of_somebody_else_is_refused(empty_database_url: str) -
             await act(url)
 
 
+@pytest.mark.process
 def test_of_two_that_migrate_one_does(empty_database_url: str) -> None:
     both = [
         subprocess.Popen(
@@ -69,6 +70,7 @@ def test_of_two_that_migrate_one_does(empty_database_url: str) -> None:
     assert asyncio.run(versions.state(database_url(empty_database_url))).is_current
 
 
+@pytest.mark.postgres
 async def test_a_database_that_postgres_does_not_have(
     request: pytest.FixtureRequest,
 ) -> None:

@@ -14,6 +14,8 @@ from tests.server.jobs.conftest import Queue, Runners
 from maloca.server.db import versions
 from maloca.server.db.database import Database, database_url
 
+pytestmark = [pytest.mark.process, pytest.mark.postgres]
+
 
 @pytest.fixture
 def server_of_its_own(postgres: Any) -> Iterator[Any]:

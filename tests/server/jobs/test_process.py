@@ -15,6 +15,8 @@ from maloca.server.db.base import now
 from maloca.server.jobs import service
 from maloca.server.jobs.models import Job
 
+pytestmark = pytest.mark.process
+
 DAY = dt.timedelta(days=1)
 
 
