@@ -149,7 +149,9 @@ class TestLogin:
         assert (await log_in(owned.client(), "ana")).status_code == 200
         assert "m=16,t=2" in await stored()
 
-    async def test_expired_sessions_are_swept_and_those_in_use_last(self, owned: House) -> None:
+    async def test_expired_sessions_are_swept_and_those_in_use_last(
+        self, owned: House, new_house: NewHouse
+    ) -> None:
         ana = await owned.sign_in("ana")
         async with owned.database.write() as session:
             soon = now() + dt.timedelta(hours=1)
@@ -161,9 +163,17 @@ class TestLogin:
             await session.execute(update(LoginSession).values(expires_at=now()))
         refused = await ana.get("/ask")
         assert (refused.status_code, code_of(refused)) == (401, "token_expired")
-        await owned.sign_in("beto")
+        for begin, left in ((owned.sign_in("ana"), 1), (owned.sign_in("beto"), 2)):
+            await begin
+            async with owned.database.read() as session:
+                assert len((await session.scalars(select(LoginSession))).all()) == left
+        async with owned.database.write() as session:
+            await session.execute(update(LoginSession).values(expires_at=now()))
+            await session.execute(update(RefreshToken).values(expires_at=now()))
+        await new_house()
         async with owned.database.read() as session:
-            assert len((await session.scalars(select(LoginSession))).all()) == 1
+            for table in (LoginSession, RefreshToken):
+                assert (await session.scalars(select(table))).all() == []
 
 
 class TestCookies:

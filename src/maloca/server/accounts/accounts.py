@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 from sqlalchemy.exc import SQLAlchemyError
 
 from maloca.core.home import home
-from maloca.server.accounts import audit_repository, repository, signing_key
+from maloca.server.accounts import audit_repository, repository, session_repository, signing_key
 from maloca.server.accounts.passwords import Passwords, measure
 from maloca.server.accounts.principal import Principal
 from maloca.server.accounts.throttle import LoginThrottle
@@ -49,7 +49,9 @@ class Accounts:
 
     @classmethod
     async def open(cls, settings: ServerSettings, database: Database) -> Self:
-        """Return the accounts of a server; the cost of a password is measured.
+        """Return the accounts of a server, without what has expired.
+
+        What a password should cost is measured.
 
         Raises:
             BadSetting: The kept secret is damaged, or Redis is set and its client is missing.
@@ -63,6 +65,7 @@ class Accounts:
         async with database.write() as session:
             oldest = now() - dt.timedelta(days=settings.audit_days)
             await audit_repository.delete_before(session, oldest)
+            await session_repository.delete_expired(session)
         url = settings.redis_url
         redis = connect(url.get_secret_value()) if url else None
         return cls(

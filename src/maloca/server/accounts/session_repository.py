@@ -67,10 +67,18 @@ async def delete_sessions(session: AsyncSession, user_id: str, *, but: str | Non
     return len((await session.scalars(query)).all())
 
 
-async def delete_expired(session: AsyncSession) -> None:
-    """Remove what has expired."""
-    for table in (LoginSession, RefreshToken):
-        await session.execute(delete(table).where(table.expires_at <= now()))
+async def delete_expired(session: AsyncSession, user_id: str | None = None) -> None:
+    """Remove the sessions and refresh tokens that have expired, of one account or of all."""
+    of_user = [LoginSession.user_id == user_id] if user_id else []
+    ended = LoginSession.expires_at <= now()
+    await session.execute(delete(LoginSession).where(ended, *of_user))
+    sessions = select(LoginSession.id).where(*of_user)
+    ended = RefreshToken.expires_at <= now()
+    await session.execute(
+        delete(RefreshToken)
+        .where(ended, RefreshToken.session_id.in_(sessions))
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def add_refresh_token(

@@ -217,7 +217,7 @@ async def _start(
     # Between the check of the password and this, an administrator may have disabled the account.
     if not await repository.note_login(session, user):
         raise InvalidCredentials("The account has changed meanwhile.", hint="Sign in again.")
-    await session_repository.delete_expired(session)
+    await session_repository.delete_expired(session, user.id)
     await session_repository.know_address(session, user.id, bucket(client.address))
     await audit.record(session, "login.succeeded", actor=user.username, address=client.address)
     return await session_repository.add_session(
