@@ -93,9 +93,9 @@ def test_from_start_to_end(start: Callable[..., Up], home: Path) -> None:
     assert httpx.get(f"{up.server}/health").json()["engine"]["status"] == "ready"
     assert re.search(
         re.escape(f"Clients of OpenAI's API use {up.server}/v1 as their base URL.\n")
-        + "Nobody owns this house yet. This link, valid for 24 hours, makes you its owner:\n"
-        + re.escape(f"  {up.server}/#setup=mli_")
-        + "[0-9a-f]{40}\n"
+        + "Nobody owns this house yet, .* once and within 24 hours; .*:\n"
+        + re.escape(f"  curl {up.server}/auth/setup -H 'Content-Type: application/json' -d ")
+        + """'{"token": "mli_[0-9a-f]{40}", "username": "NAME", "password": "PASSWORD"}'\n"""
         + re.escape(f"Logs are in {home / 'logs'}. Ctrl-C stops everything.\n"),
         up.errors,
     )

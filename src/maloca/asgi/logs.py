@@ -45,6 +45,6 @@ def configure(level: str = "info") -> None:
     root.setLevel(level.upper())
     # These speak of every connection and request, which our own events and metrics already do; the
     # last one shows every statement with its values.
-    for noisy in ("uvicorn.error", "httpx", "httpcore", "asyncio", "aiosqlite"):
+    for noisy in ("uvicorn.error", "httpx", "httpcore", "asyncio", "aiosqlite", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").disabled = True

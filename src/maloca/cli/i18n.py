@@ -64,8 +64,12 @@ TEXTS: Final[dict[str, dict[Language, str]]] = {
         "es": "Los clientes de la API de OpenAI usan {url}/v1 como URL base.",
     },
     "up.owner": {
-        "en": "Nobody owns this house yet. This link, valid for 24 hours, makes you its owner:",
-        "es": "Esta casa no tiene dueño todavía. Este enlace, válido 24 horas, te hace su dueño:",
+        "en": "Nobody owns this house yet, so it answers on this machine only. This makes an "
+        "owner, once and within 24 hours; from then on everybody needs an account (the page "
+        "cannot sign in yet):",
+        "es": "Esta casa todavía no tiene dueño, así que solo responde en esta máquina. Esto crea "
+        "la cuenta del dueño, una sola vez y dentro de 24 horas; desde entonces todos necesitan "
+        "una cuenta (la página todavía no permite iniciar sesión):",
     },
     "up.logs": {
         "en": "Logs are in {folder}. Ctrl-C stops everything.",

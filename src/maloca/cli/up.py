@@ -29,7 +29,7 @@ from maloca.core.home import home
 from maloca.engine.settings import EngineSettings
 from maloca.engine.store.catalogue import Entry, catalogue
 from maloca.engine.store.store import ModelStore
-from maloca.server.accounts.start import check_exposure, new_setup_link
+from maloca.server.accounts.start import check_exposure, new_setup_token
 from maloca.server.page import page_folder
 from maloca.server.settings import ServerSettings
 
@@ -93,7 +93,7 @@ async def _supervise(
     open_page: bool,
 ) -> None:
     """Run the services until told to stop, which is how this command is meant to end."""
-    link = await new_setup_link(server, server_url)
+    setup_token = await new_setup_token(server)
     services = [
         _service("engine", engine.host, engine_url),
         _service("server", server.host, server_url, "--engine-url", engine_url),
@@ -106,9 +106,9 @@ async def _supervise(
     def on_ready() -> None:
         view.settle()
         _welcome(server_url, engine_url, has_token=engine.token is not None)
-        if link is not None:
+        if setup_token is not None:
             console.say(t("up.owner"), style="dim")
-            console.say("  " + link)
+            console.say("  " + setup_command(server_url, setup_token))
         console.say(t("up.logs", folder=logs), style="dim")
         if open_page and _can_open():
             threading.Thread(target=webbrowser.open, args=(server_url,), daemon=True).start()
@@ -211,6 +211,13 @@ def curl(engine_url: str, *, has_token: bool) -> str:
     # The shell that runs the command fills the token in; it never appears on the screen.
     variable = "%MALOCA_ENGINE_TOKEN%" if windows else "$MALOCA_ENGINE_TOKEN"
     return f'{line} -H "Authorization: Bearer {variable}"' if has_token else line
+
+
+def setup_command(server_url: str, token: str) -> str:
+    """Return a command that makes the owner's account, once the reader has put a name in it."""
+    body = json.dumps({"token": token, "username": "NAME", "password": "PASSWORD"})
+    words = ["curl", f"{server_url}/auth/setup", "-H", "Content-Type: application/json", "-d", body]
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def _can_open() -> bool:

@@ -26,15 +26,11 @@ async def check_exposure(settings: ServerSettings) -> None:
     )
 
 
-async def new_setup_link(settings: ServerSettings, server_url: str) -> str | None:
-    """Return a one-time link to make the owner's account, or None if there is an owner.
-
-    The token stands behind a `#`, so that no browser sends it to a server or writes it to a log.
-    """
+async def new_setup_token(settings: ServerSettings) -> str | None:
+    """Return the one-time token that makes the owner's account, or None if there is an owner."""
     await versions.prepare(settings.database)
     async with aclosing(Database(settings.database)) as database:
-        token = await invitations.new_setup_token(database)
-    return None if token is None else f"{server_url}/#setup={token}"
+        return await invitations.new_setup_token(database)
 
 
 async def _has_owner(settings: ServerSettings) -> bool:
