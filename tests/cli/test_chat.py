@@ -16,6 +16,8 @@ from typer.testing import CliRunner, Result
 
 from maloca.cli.main import app
 
+pytestmark = pytest.mark.process
+
 
 class Live(Protocol):
     url: str

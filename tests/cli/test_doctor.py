@@ -24,6 +24,8 @@ from maloca.core.home import models_dir
 from maloca.engine.store.catalogue import catalogue
 from maloca.engine.store.store import ModelStore
 
+pytestmark = pytest.mark.process
+
 PACKAGES = machine_checks._ENGINE_PACKAGES
 NAMES = [
     "python",

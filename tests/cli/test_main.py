@@ -17,6 +17,8 @@ import maloca
 from maloca.cli.lazy import COMMANDS, load
 from maloca.cli.main import app
 
+pytestmark = pytest.mark.process
+
 HELP = """\
 Usage: maloca [OPTIONS] COMMAND [ARGS]...
 

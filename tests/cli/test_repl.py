@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

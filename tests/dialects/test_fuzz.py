@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.dialects.wire import CHAT_ROUTES, ROUTES, error_of
 
+pytestmark = pytest.mark.process
+
 ODD_TEXTS = st.sampled_from(
     [
         "",

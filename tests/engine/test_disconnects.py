@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import LiveApp
 from tests.observe import metric, until_idle, until_metric
 
+pytestmark = pytest.mark.process
+
 ROUTES = [
     ("live_engine", "/api/llm/generate"),
     ("live_engine", "/v1/chat/completions"),

@@ -35,6 +35,8 @@ from maloca.engine.store.fake import install_fake
 from maloca.engine.store.store import ModelStore
 from maloca.engine.workers.keeper import WorkerState
 
+pytestmark = pytest.mark.process
+
 
 def failure(event: Event) -> tuple[int, str]:
     assert isinstance(event, Failed)

@@ -28,6 +28,8 @@ from maloca.core.events import Cancelled, Done
 from maloca.engine.engine import Engine
 from maloca.engine.store.fake import install_fake
 
+pytestmark = pytest.mark.process
+
 Workers = Callable[[], set[int]]
 
 

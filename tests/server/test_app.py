@@ -11,6 +11,8 @@ from maloca.engine.app import create_app as create_engine
 from maloca.server.app import create_app as create_server
 from maloca.server.settings import ServerSettings
 
+pytestmark = pytest.mark.process
+
 HOLA = [{"role": "user", "content": "hola"}]
 NOWHERE = "http://127.0.0.1:1"
 

@@ -11,6 +11,8 @@ from maloca.server import page
 from maloca.server.app import create_app
 from maloca.server.settings import ServerSettings
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

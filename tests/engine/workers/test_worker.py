@@ -37,6 +37,8 @@ from maloca.engine.workers.frames import (
     pack,
 )
 
+pytestmark = pytest.mark.process
+
 
 def spec_of(root: Path, name: str = "default", **options: Any) -> ModelSpec:
     store = fake_store(root, **options)

@@ -27,6 +27,8 @@ from maloca.server.db.base import now
 from maloca.server.db.database import Database
 from maloca.server.settings import ServerSettings
 
+pytestmark = pytest.mark.process
+
 OPEN = {
     "GET /health",  # Monitors have no account.
     "GET /health/live",

@@ -11,6 +11,8 @@ from tests.conftest import LiveApp
 from tests.observe import metric
 from tests.server.inference.conftest import Build, House, script
 
+pytestmark = pytest.mark.process
+
 SURE = {"temperature": 0}
 
 

@@ -15,6 +15,8 @@ from tests.server.inference.conftest import Build, House, script
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+pytestmark = pytest.mark.process
+
 SLOW = script(reply="a" * 200, delay_ms=50)
 ENDS = {"done", "cancelled", "failed"}
 

@@ -15,6 +15,8 @@ from websockets.sync.client import connect
 
 from maloca.server.usage.models import UsageEvent
 
+pytestmark = pytest.mark.process
+
 CHAT = "/v1/chat/completions"
 SLOW = script(reply="a" * 200, delay_ms=50)
 
